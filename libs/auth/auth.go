@@ -1,0 +1,103 @@
+// Package auth says who a caller is and what it may do. An Authenticator turns a request into a Principal and decides about an
+// access; one endpoint middleware asks it before every operation. Subjects come from credentials alone, never from the request's content.
+package auth
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/go-kit/kit/endpoint"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/syncsets/syncsets/libs/errs"
+)
+
+// Verb is a class of operations that a rule can grant.
+type Verb string
+
+// The verbs.
+const (
+	Read    Verb = "read"    // documents, lists, feeds
+	Write   Verb = "write"   // documents, rollback, import, sync
+	Secrets Verb = "secrets" // writing secret values and kubeconfigs, beside write
+	Confirm Verb = "confirm" // confirm, reject, continue, accept-identity
+	Admin   Verb = "admin"   // pause, resume, recovery, audit
+)
+
+// Principal is who makes a request. The zero value is nobody.
+type Principal struct {
+	Name   string
+	Groups []string
+}
+
+// Access is one thing that a principal wants to do. Namespace "" means the whole system: a resource without namespaces, or all of them.
+type Access struct {
+	Verb      Verb
+	Resource  string
+	Namespace string
+}
+
+// Authenticator knows the callers and their rights.
+type Authenticator interface {
+	// Authenticate names the caller of r, or returns errs.Unauthenticated.
+	Authenticate(r *http.Request) (Principal, error)
+	// Authorize returns errs.Forbidden unless p may do a.
+	Authorize(ctx context.Context, p Principal, a Access) error
+}
+
+// Scoped is a request that knows the namespace it is about; "" is the whole system.
+type Scoped interface{ Scope() string }
+
+// Sensitive is a request that may carry secret values, which needs the verb Secrets beside its own.
+type Sensitive interface{ CarriesSecrets() bool }
+
+type principalKey struct{}
+
+// With returns a context that carries p.
+func With(ctx context.Context, p Principal) context.Context {
+	return context.WithValue(ctx, principalKey{}, p)
+}
+
+// From returns the principal of ctx, nobody when there is none.
+func From(ctx context.Context) Principal {
+	p, _ := ctx.Value(principalKey{}).(Principal)
+	return p
+}
+
+// Middleware lets a request through to the endpoint only when the context's principal may do verb on resource, in the namespace that the
+// request names.
+func Middleware(a Authenticator, verb Verb, resource string) endpoint.Middleware {
+	return func(next endpoint.Endpoint) endpoint.Endpoint {
+		return func(ctx context.Context, request any) (any, error) {
+			if err := authorize(ctx, a, verb, resource, request); err != nil {
+				return nil, err
+			}
+			return next(ctx, request)
+		}
+	}
+}
+
+func authorize(ctx context.Context, a Authenticator, verb Verb, resource string, request any) error {
+	p := From(ctx)
+	if p.Name == "" {
+		return errs.New(errs.Unauthenticated, "no credentials")
+	}
+	access := Access{Verb: verb, Resource: resource}
+	if s, ok := request.(Scoped); ok {
+		access.Namespace = s.Scope()
+	}
+	err := a.Authorize(ctx, p, access)
+	if s, ok := request.(Sensitive); err == nil && ok && s.CarriesSecrets() {
+		access.Verb = Secrets
+		err = a.Authorize(ctx, p, access)
+	}
+	trace.SpanFromContext(ctx).SetAttributes(
+		attribute.String("syncsets.principal", p.Name),
+		attribute.String("syncsets.access.verb", string(access.Verb)),
+		attribute.String("syncsets.access.resource", resource),
+		attribute.String("syncsets.access.namespace", access.Namespace),
+		attribute.Bool("syncsets.access.allowed", err == nil),
+	)
+	return err
+}

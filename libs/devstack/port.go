@@ -1,0 +1,51 @@
+package devstack
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strconv"
+)
+
+// Ports are drawn below the range that systems give to outgoing connections, so that a server gets the same one after a restart.
+const (
+	firstPort = 20000
+	lastPort  = 32000
+)
+
+// freePort is a port on 127.0.0.1 that nobody listens on.
+func freePort() (int, error) {
+	for range 200 {
+		port := firstPort + rand.IntN(lastPort-firstPort)
+		if portFree(port) == nil {
+			return port, nil
+		}
+	}
+	return 0, fmt.Errorf("no free port between %d and %d", firstPort, lastPort)
+}
+
+// freePorts fills the zeros among want with different free ports.
+func freePorts(want ...*int) error {
+	for _, port := range want {
+		if *port != 0 {
+			continue
+		}
+		found, err := freePort()
+		if err != nil {
+			return err
+		}
+		*port = found
+	}
+	return nil
+}
+
+// portFree says who cannot listen where, nil when the port is free.
+func portFree(port int) error {
+	listener, err := net.Listen("tcp4", loopback(port))
+	if err != nil {
+		return fmt.Errorf("port %d is taken: %w", port, err)
+	}
+	return listener.Close()
+}
+
+func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
