@@ -1,0 +1,165 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/syncsets/syncsets/services/reconciler/internal/decide"
+	"github.com/syncsets/syncsets/services/reconciler/internal/inventory"
+	"github.com/syncsets/syncsets/services/reconciler/internal/render"
+	"github.com/syncsets/syncsets/services/reconciler/internal/work"
+)
+
+// From how many objects of one kind and namespace on they are listed rather than read one by one, and how far a list is followed.
+const (
+	listFrom = 4
+	pageSize = "500"
+	maxPages = 10
+)
+
+// Observe implements work.Target.
+func (c *Conn) Observe(ctx context.Context, refs []decide.Ref) (map[inventory.Identity]decide.Observed, error) {
+	o := &observation{conn: c, seen: make(map[inventory.Identity]decide.Observed, len(refs))}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(cap(c.slots))
+	for collection, members := range byCollection(refs) {
+		if len(members) >= listFrom {
+			group.Go(func() error { return o.list(ctx, collection, members) })
+			continue
+		}
+		for _, ref := range members {
+			group.Go(func() error { return o.get(ctx, ref) })
+		}
+	}
+	return o.seen, group.Wait()
+}
+
+// byCollection groups refs by the path of their collection.
+func byCollection(refs []decide.Ref) map[string][]decide.Ref {
+	groups := map[string][]decide.Ref{}
+	for _, r := range refs {
+		id := r.Identity
+		id.Name = ""
+		at := path(id, r.Version, r.Resource)
+		groups[at] = append(groups[at], r)
+	}
+	return groups
+}
+
+type observation struct {
+	conn *Conn
+	mu   sync.Mutex
+	seen map[inventory.Identity]decide.Observed
+}
+
+func (o *observation) set(id inventory.Identity, seen decide.Observed) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.seen[id] = seen
+}
+
+// get looks at one object.
+func (o *observation) get(ctx context.Context, ref decide.Ref) error {
+	found, err := o.conn.find(ctx, ref)
+	if err != nil {
+		return o.refused(err, ref)
+	}
+	seen := decide.Observed{}
+	if found.there {
+		seen = o.conn.marks(found.metadata)
+	}
+	o.set(ref.Identity, seen)
+	return nil
+}
+
+// refused notes that the target did not let us look; only a target that cannot be reached is an error.
+func (o *observation) refused(err error, refs ...decide.Ref) error {
+	var unreachable *work.Unreachable
+	if errors.As(err, &unreachable) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	for _, r := range refs {
+		o.set(r.Identity, decide.Observed{Fault: err.Error()})
+	}
+	return nil
+}
+
+// list looks at many objects of one collection. What a list that is too long did not show is read one by one.
+func (o *observation) list(ctx context.Context, collection string, refs []decide.Ref) error {
+	wanted := make(map[string]decide.Ref, len(refs))
+	for _, r := range refs {
+		wanted[r.Name] = r
+	}
+	whole, err := o.pages(ctx, collection, wanted)
+	if apierrors.IsNotFound(err) {
+		whole, err = o.conn.noKind(ctx, refs[0])
+	}
+	if err != nil {
+		return o.refused(err, slices.Collect(maps.Values(wanted))...)
+	}
+	for _, r := range wanted {
+		if whole {
+			o.set(r.Identity, decide.Observed{})
+		} else if err := o.get(ctx, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pages reads a list page by page and takes what it finds out of wanted. It reports whether it came to the end.
+func (o *observation) pages(ctx context.Context, collection string, wanted map[string]decide.Ref) (whole bool, err error) {
+	next := ""
+	for range maxPages {
+		var page struct {
+			Metadata struct {
+				Continue string `json:"continue"`
+			} `json:"metadata"`
+			Items []metadata `json:"items"`
+		}
+		r := request{method: http.MethodGet, path: collection, accept: acceptMetadataList, query: url.Values{"limit": {pageSize}}}
+		if next != "" {
+			r.query.Set("continue", next)
+		}
+		if _, err := o.conn.send(ctx, r, &page); err != nil {
+			if apierrors.IsResourceExpired(err) {
+				return false, nil
+			}
+			return false, classify(err)
+		}
+		for _, m := range page.Items {
+			if ref, ok := wanted[m.Metadata.Name]; ok {
+				o.set(ref.Identity, o.conn.marks(m))
+				delete(wanted, m.Metadata.Name)
+			}
+		}
+		if next = page.Metadata.Continue; next == "" || len(wanted) == 0 {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// marks reads whose an object is.
+func (c *Conn) marks(m metadata) decide.Observed {
+	seen := decide.Observed{
+		Presence: decide.Foreign, UID: m.UID(), Installation: m.Metadata.Annotations[render.AnnotationInstallation],
+		OwnerUID: m.Metadata.Annotations[render.AnnotationOwnerUID],
+	}
+	switch strings.TrimSpace(seen.Installation) {
+	case "":
+		seen.Presence = decide.Unmarked
+	case c.installation:
+		seen.Presence = decide.Ours
+	}
+	return seen
+}

@@ -1,0 +1,140 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	v1 "github.com/syncsets/syncsets/libs/api/v1"
+	"github.com/syncsets/syncsets/libs/outbox"
+	"github.com/syncsets/syncsets/libs/postgres"
+	"github.com/syncsets/syncsets/libs/selector"
+)
+
+// clusterChange is what a batch does to one cluster: the newest document, or its removal.
+type clusterChange struct {
+	uid, namespace, name        string
+	generation, resourceVersion int64
+	labels                      map[string]string
+	kubeconfigVersion           int64
+	document                    json.RawMessage
+	deleted                     bool
+	causes                      []string
+	actor                       string
+}
+
+// applyClusters projects the newest document of each cluster in events and evaluates all sets against the ones whose targets may
+// have changed.
+func (s *Store) applyClusters(ctx context.Context, tx pgx.Tx, events []outbox.Event, done *Applied) error {
+	changes, err := newest(events)
+	if err != nil {
+		return err
+	}
+	var gone, written []clusterChange
+	for _, c := range changes {
+		if c.deleted {
+			gone = append(gone, c)
+		} else {
+			written = append(written, c)
+		}
+	}
+	if err := dropClusters(ctx, tx, uids(gone)); err != nil {
+		return err
+	}
+	changed, err := projectClusters(ctx, tx, written)
+	if err != nil || len(changed) == 0 {
+		return err
+	}
+	done.Marked = true
+	return s.retarget(ctx, tx, changed)
+}
+
+// newest folds the events of each cluster into one change, in the order of uids.
+func newest(events []outbox.Event) ([]clusterChange, error) {
+	byUID := map[string]clusterChange{}
+	for _, e := range events {
+		if e.Resource != v1.ResourceClusters {
+			continue
+		}
+		c := clusterChange{
+			uid: e.UID, namespace: e.Namespace, name: e.Name, generation: e.Generation, resourceVersion: e.ResourceVersion,
+			document: e.Document, deleted: e.Operation == outbox.Deleted, actor: e.Actor,
+			causes: append(byUID[e.UID].causes, e.TraceParent),
+		}
+		var document v1.Cluster
+		if err := json.Unmarshal(e.Document, &document); err != nil {
+			return nil, err
+		}
+		c.labels, c.kubeconfigVersion = document.Labels, document.KubeconfigVersion
+		byUID[e.UID] = c
+	}
+	return slices.SortedFunc(maps.Values(byUID), func(a, b clusterChange) int {
+		if a.uid < b.uid {
+			return -1
+		}
+		return 1
+	}), nil
+}
+
+func uids(changes []clusterChange) []string {
+	all := make([]string, len(changes))
+	for i, c := range changes {
+		all[i] = c.uid
+	}
+	return all
+}
+
+// projectClusters writes the documents that are newer than the projection, notes which kubeconfig is wanted, and returns the clusters
+// that are new or whose labels or generation changed.
+func projectClusters(ctx context.Context, tx pgx.Tx, changes []clusterChange) ([]clusterChange, error) {
+	var changed []clusterChange
+	for _, c := range changes {
+		var differs bool
+		err := tx.QueryRow(ctx, `WITH old AS (SELECT generation, labels FROM reconciler.clusters WHERE uid = $1), written AS (
+	INSERT INTO reconciler.clusters AS c (uid, namespace, name, generation, resource_version, labels, document)
+	VALUES ($1, $2, $3, $4, $5, $6, $7)
+	ON CONFLICT (uid) DO UPDATE SET generation = excluded.generation, resource_version = excluded.resource_version,
+		labels = excluded.labels, document = excluded.document
+	WHERE c.resource_version < excluded.resource_version RETURNING uid)
+SELECT EXISTS (SELECT FROM written) AND NOT EXISTS (SELECT FROM old WHERE generation = $4 AND labels = $6)`,
+			c.uid, c.namespace, c.name, c.generation, c.resourceVersion, selector.Index(c.labels), c.document).Scan(&differs)
+		if err != nil {
+			return nil, postgres.Wrap(err, "project cluster %s/%s", c.namespace, c.name)
+		}
+		if err := wantKubeconfig(ctx, tx, c); err != nil {
+			return nil, err
+		}
+		if differs {
+			changed = append(changed, c)
+		}
+	}
+	return changed, nil
+}
+
+func wantKubeconfig(ctx context.Context, tx pgx.Tx, c clusterChange) error {
+	_, err := tx.Exec(ctx, `INSERT INTO reconciler.credentials AS k (cluster_uid, wanted) VALUES ($1, $2)
+ON CONFLICT (cluster_uid) DO UPDATE SET wanted = excluded.wanted, attempts = 0, next_at = now() WHERE k.wanted < excluded.wanted`,
+		c.uid, c.kubeconfigVersion)
+	return postgres.Wrap(err, "want kubeconfig %d of cluster %s/%s", c.kubeconfigVersion, c.namespace, c.name)
+}
+
+// dropClusters forgets clusters with everything known of them. The objects on the targets stay.
+func dropClusters(ctx context.Context, tx pgx.Tx, clusters []string) error {
+	if len(clusters) == 0 {
+		return nil
+	}
+	// The work rows go first: a run that still holds one can write nothing any more.
+	if err := lockWork(ctx, tx, clusters); err != nil {
+		return err
+	}
+	for _, table := range []string{"work", "cluster_sets", "inventory", "removals", "clustersyncs"} {
+		if _, err := tx.Exec(ctx, "DELETE FROM reconciler."+table+" WHERE cluster_uid = ANY($1::uuid[])", clusters); err != nil {
+			return postgres.Wrap(err, "drop %d clusters from %s", len(clusters), table)
+		}
+	}
+	_, err := tx.Exec(ctx, "DELETE FROM reconciler.clusters WHERE uid = ANY($1::uuid[])", clusters)
+	return postgres.Wrap(err, "drop %d clusters", len(clusters))
+}

@@ -1,0 +1,236 @@
+package work
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/syncsets/syncsets/libs/backoff"
+	"github.com/syncsets/syncsets/services/reconciler/internal/decide"
+	"github.com/syncsets/syncsets/services/reconciler/internal/inventory"
+	"github.com/syncsets/syncsets/services/reconciler/internal/syncstatus"
+)
+
+const (
+	parallelSets = 4
+	missingWait  = 30 * time.Second // how long a run waits for kinds and namespaces that it brings itself
+	recheckAfter = 2 * time.Second  // how long a deletion may rest on one look at whether it is still wanted
+)
+
+// outcomes gathers what became of each step.
+type outcomes struct {
+	mu sync.Mutex
+	of map[inventory.Identity]syncstatus.Outcome
+}
+
+func (o *outcomes) set(id inventory.Identity, outcome syncstatus.Outcome) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.of == nil {
+		o.of = map[inventory.Identity]syncstatus.Outcome{}
+	}
+	o.of[id] = outcome
+}
+
+// all is for when nothing is under way any more.
+func (o *outcomes) all() map[inventory.Identity]syncstatus.Outcome { return o.of }
+
+// succeeded reports whether every one of ids was applied, or is gone.
+func (o *outcomes) succeeded(ids []inventory.Identity) bool {
+	for _, id := range ids {
+		if done, attempted := o.of[id]; !attempted || done.Err != "" || done.Deleting {
+			return false
+		}
+	}
+	return true
+}
+
+// applyAll applies the sets in run order, a few at once. Only what concerns the whole target is an error.
+func (r *run) applyAll(ctx context.Context) error {
+	giveUp := time.Now().Add(missingWait)
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(parallelSets)
+	for _, s := range r.plan.Sets {
+		if !sends(s) {
+			continue
+		}
+		group.Go(func() error { return r.applySet(ctx, s, giveUp) })
+	}
+	return group.Wait()
+}
+
+func sends(s decide.SetPlan) bool {
+	for _, step := range s.Steps {
+		if step.Action == decide.Apply {
+			return true
+		}
+	}
+	return false
+}
+
+// applySet applies one set, strictly in list order, until the first failure.
+func (r *run) applySet(ctx context.Context, s decide.SetPlan, giveUp time.Time) error {
+	for _, step := range s.Steps {
+		if step.Action != decide.Apply {
+			continue
+		}
+		outcome, err := r.apply(ctx, step, giveUp)
+		if err != nil {
+			return err
+		}
+		r.outcomes.set(step.Identity, outcome)
+		if outcome.Err != "" {
+			return nil
+		}
+	}
+	return nil
+}
+
+// apply applies one object. A kind or namespace that this run brings is waited for.
+func (r *run) apply(ctx context.Context, s decide.Step, giveUp time.Time) (syncstatus.Outcome, error) {
+	again := backoff.New(200*time.Millisecond, 2*time.Second)
+	for {
+		applied, err := r.applyMapped(ctx, &s)
+		if err == nil && applied.Terminating {
+			err = errors.New("it is being deleted")
+		}
+		var missing *Missing
+		if errors.As(err, &missing) && missing.What == "kind" {
+			s.Resource = "" // it may come back under another
+		}
+		if missing != nil && s.Awaited && time.Now().Before(giveUp) {
+			if err := again.Wait(ctx); err != nil {
+				return syncstatus.Outcome{}, err
+			}
+			continue
+		}
+		if err := whole(ctx, err); err != nil {
+			return syncstatus.Outcome{}, err
+		}
+		if err != nil {
+			kind := missing != nil && missing.What == "kind"
+			return syncstatus.Outcome{Err: decide.ItemFailure(s, err.Error()), WaitingForKind: kind, Resource: s.Resource}, nil
+		}
+		return syncstatus.Outcome{
+			Resource: s.Resource, UID: applied.UID, ResourceVersion: applied.ResourceVersion, Created: applied.Created, Existed: applied.Existed,
+		}, nil
+	}
+}
+
+// applyMapped applies one object whose kind may have become known only now; s then tells how it is reached.
+func (r *run) applyMapped(ctx context.Context, s *decide.Step) (Applied, error) {
+	if s.Resource == "" {
+		mapping, err := r.target.Map(ctx, kindOf(*s))
+		if err != nil {
+			return Applied{}, err
+		}
+		if mapping.Namespaced != (s.Namespace != "") {
+			return Applied{}, scopeError(s.Kind, mapping.Namespaced)
+		}
+		s.Resource = mapping.Resource
+	}
+	return r.target.Apply(ctx, *s)
+}
+
+func kindOf(s decide.Step) Kind { return Kind{Group: s.Group, Version: s.Version, Kind: s.Kind} }
+
+// whole returns err when it concerns the whole run: the target cannot be reached, or the run was told to end.
+func whole(ctx context.Context, err error) error {
+	var unreachable *Unreachable
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.As(err, &unreachable):
+		return err
+	}
+	return nil
+}
+
+// removeAll deletes and releases what nobody wants any more, after making sure, again and again, that this is still so.
+func (r *run) removeAll(ctx context.Context) error {
+	var removals []string
+	for _, s := range r.plan.Removals {
+		if s.Action == decide.Delete && (len(removals) == 0 || removals[len(removals)-1] != s.SetUID) {
+			removals = append(removals, s.SetUID)
+		}
+	}
+	removals, kept := distinct(removals), r.keptUIDs()
+	var checked time.Time
+	for _, s := range r.plan.Removals {
+		if (s.Action != decide.Delete && s.Action != decide.Release) || !r.outcomes.succeeded(s.After) {
+			continue
+		}
+		if kept[s.Row.ObjectUID] {
+			r.outcomes.set(s.Identity, syncstatus.Outcome{Elsewhere: true})
+			continue
+		}
+		if time.Since(checked) > recheckAfter {
+			checked = time.Now()
+			if err := r.pool.config.Store.Recheck(ctx, r.claim, r.snap.Want, removals, r.pool.config.Lease); err != nil {
+				return err
+			}
+		}
+		if err := r.remove(ctx, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keptUIDs are the uids of objects that stay: one object may be reached, and be in the inventory, under two API groups.
+func (r *run) keptUIDs() map[string]bool {
+	going := map[inventory.Identity]bool{}
+	for _, s := range r.plan.Removals {
+		going[s.Identity] = s.Action == decide.Delete || s.Action == decide.Release
+	}
+	kept := map[string]bool{}
+	for _, row := range r.in.Inventory {
+		if row.Confirmed() && !going[row.Identity] {
+			kept[row.ObjectUID] = true
+		}
+	}
+	for _, o := range r.outcomes.all() {
+		if o.UID != "" {
+			kept[o.UID] = true
+		}
+	}
+	return kept
+}
+
+// remove deletes or releases one object.
+func (r *run) remove(ctx context.Context, s decide.Step) error {
+	var outcome syncstatus.Outcome
+	var err error
+	if s.Action == decide.Release {
+		err = r.target.Release(ctx, s)
+	} else {
+		var deletion Deletion
+		deletion, err = r.target.Delete(ctx, s)
+		outcome.Deleting, outcome.NotOurs = deletion == Deleting, deletion == NotOurs
+	}
+	if err := whole(ctx, err); err != nil {
+		return err
+	}
+	if err != nil {
+		outcome = syncstatus.Outcome{Err: decide.DeleteFailure(s, err.Error())}
+	}
+	r.outcomes.set(s.Identity, outcome)
+	return nil
+}
+
+func distinct(uids []string) []string {
+	seen := map[string]bool{}
+	kept := []string{}
+	for _, uid := range uids {
+		if !seen[uid] {
+			seen[uid] = true
+			kept = append(kept, uid)
+		}
+	}
+	return kept
+}

@@ -1,0 +1,178 @@
+package work
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/syncsets/syncsets/services/reconciler/internal/decide"
+	"github.com/syncsets/syncsets/services/reconciler/internal/inventory"
+	"github.com/syncsets/syncsets/services/reconciler/internal/render"
+)
+
+// input makes of the snapshot what decide works on. Kinds are not looked up yet.
+func (r *run) input() decide.Input {
+	in := decide.Input{
+		Now: r.snap.Now, ClusterID: r.claim.ClusterUID, Suspended: r.snap.Cluster.Suspended, Paused: r.snap.Paused,
+		FullApply: r.claim.FullApply || r.snap.FullDue, AtOnce: r.claim.Class == 0,
+		Inventory: r.snap.Inventory, Removals: r.snap.Removals,
+	}
+	for _, row := range r.snap.Sets {
+		in.Sets = append(in.Sets, r.set(row))
+	}
+	decide.Sort(in.Sets)
+	return in
+}
+
+// set renders one set, or finds it rendered.
+func (r *run) set(row SetRow) decide.Set {
+	var d *decoded
+	if row.Target != nil {
+		d = r.decoded[setKey{row.UID, *row.Target}]
+	}
+	if d == nil {
+		d = decodeSet(row, r.pool.config.Installation)
+		if row.Target != nil {
+			r.pool.sets.put(setKey{row.UID, *row.Target}, d)
+		}
+	}
+	s := decide.Set{
+		UID: row.UID, Resource: row.Resource, Namespace: row.Namespace, Name: row.Name, Target: row.Target, TrackedFrom: row.TrackedFrom,
+		Mode: d.spec.ResourceApplyMode, DeletionPolicy: d.spec.DeletionPolicy, Adopt: d.spec.Adopt,
+		DeleteProtectedKinds: d.spec.DeleteProtectedKinds, Suspended: d.spec.Suspended, Fault: d.fault, Previous: row.Previous,
+	}
+	for _, i := range d.items {
+		s.Items = append(s.Items, decide.Item{
+			Index: i.Index, Identity: i.Identity, Version: i.Version, Object: i.Object, Hash: i.Hash, Fault: i.Fault, Defines: i.Defines,
+		})
+	}
+	return s
+}
+
+// mapKinds finds out how each item's kind is reached. Only an unreachable target is an error: a kind that is not there, or a
+// namespace that is missing in the text, is a matter of the item.
+func (r *run) mapKinds(ctx context.Context, in *decide.Input) error {
+	r.target.Learn(in.Inventory)
+	if err := r.mapRows(ctx, in); err != nil {
+		return err
+	}
+	brought := bring(in.Sets)
+	missing := map[Kind]bool{}
+	for n := range in.Sets {
+		if in.Sets[n].Suspended {
+			continue
+		}
+		for m := range in.Sets[n].Items {
+			if err := r.mapItem(ctx, &in.Sets[n].Items[m], brought, missing); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// mapRows finds out how rows are reached whose kind was not known when they were written: an intent of a run that died before its kind
+// arrived. Rows of a kind that the target does not have stay without.
+func (r *run) mapRows(ctx context.Context, in *decide.Input) error {
+	in.Refused = map[inventory.Identity]string{}
+	rows := make([]inventory.Row, len(in.Inventory))
+	copy(rows, in.Inventory)
+	for n := range rows {
+		row := &rows[n]
+		if row.Resource != "" {
+			continue
+		}
+		mapping, err := r.target.Map(ctx, Kind{Group: row.Group, Version: row.Version, Kind: row.Kind})
+		var absent *Missing
+		switch {
+		case whole(ctx, err) != nil:
+			return whole(ctx, err)
+		case err != nil && !errors.As(err, &absent):
+			in.Refused[row.Identity] = err.Error()
+		case err == nil && mapping.Namespaced == (row.Namespace != ""):
+			row.Resource = mapping.Resource
+		}
+	}
+	in.Inventory = rows
+	return nil
+}
+
+func (r *run) mapItem(ctx context.Context, i *decide.Item, brought brought, missing map[Kind]bool) error {
+	if i.Fault != "" {
+		return nil
+	}
+	k := Kind{Group: i.Group, Version: i.Version, Kind: i.Kind}
+	i.Awaited = brought.kinds[render.Kind{Group: i.Group, Kind: i.Kind}] || brought.namespaces[i.Namespace]
+	if missing[k] {
+		i.Unmapped = true
+		return nil
+	}
+	mapping, err := r.target.Map(ctx, k)
+	var absent *Missing
+	switch {
+	case errors.As(err, &absent):
+		missing[k], i.Unmapped = true, true
+		i.Awaited = brought.kinds[render.Kind{Group: i.Group, Kind: i.Kind}]
+		return nil
+	case whole(ctx, err) != nil:
+		return whole(ctx, err)
+	case err != nil:
+		i.Refused = err.Error()
+		return nil
+	}
+	i.Resource = mapping.Resource
+	fit(i, mapping.Namespaced)
+	return nil
+}
+
+// fit brings an item's namespace in line with its kind: ignored where the kind has none, demanded where it needs one.
+func fit(i *decide.Item, namespaced bool) {
+	switch {
+	case namespaced && i.Namespace == "":
+		step := decide.Step{Item: i.Index, Identity: i.Identity}
+		i.Fault = decide.ItemFailure(step, scopeError(i.Kind, namespaced).Error())
+	case !namespaced && i.Namespace != "":
+		i.Namespace = ""
+		i.Object, i.Hash = render.WithoutNamespace(i.Object)
+	}
+}
+
+func scopeError(kind string, namespaced bool) error {
+	if namespaced {
+		return fmt.Errorf("%s needs a metadata.namespace", kind)
+	}
+	return fmt.Errorf("%s has no namespaces; take metadata.namespace out", kind)
+}
+
+// brought is what the sets of the cluster bring with them: an item that needs it is worth waiting for.
+type brought struct {
+	kinds      map[render.Kind]bool
+	namespaces map[string]bool
+}
+
+func bring(sets []decide.Set) brought {
+	b := brought{kinds: map[render.Kind]bool{}, namespaces: map[string]bool{}}
+	for _, s := range sets {
+		if s.Target == nil || s.Suspended {
+			continue
+		}
+		for _, i := range s.Items {
+			if i.Group == "" && i.Kind == "Namespace" {
+				b.namespaces[i.Name] = true
+			}
+			if i.Kind == "CustomResourceDefinition" {
+				b.kinds[i.Defines] = true
+			}
+		}
+	}
+	return b
+}
+
+// observe looks at the objects that the inventory does not know.
+func (r *run) observe(ctx context.Context, in *decide.Input) (err error) {
+	in.Observed = map[inventory.Identity]decide.Observed{}
+	if refs := decide.Unknown(*in); len(refs) > 0 {
+		in.Observed, err = r.target.Observe(ctx, refs)
+	}
+	return err
+}

@@ -1,0 +1,87 @@
+package work
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/syncsets/syncsets/services/reconciler/internal/decide"
+	"github.com/syncsets/syncsets/services/reconciler/internal/inventory"
+)
+
+// Targets opens connections to targets and keeps a bounded number of them.
+type Targets interface {
+	// Connect returns the connection for this version of the cluster's credential; kubeconfig is called when there is none yet.
+	// A kubeconfig that cannot be used is an *Unreachable.
+	Connect(ctx context.Context, clusterUID string, version int64, kubeconfig func() (string, error)) (Target, error)
+}
+
+// Target is one connection. An error that concerns the connection rather than one object is an *Unreachable; a kind or namespace
+// that the target does not have is a *Missing; any other is the target's refusal of that object.
+type Target interface {
+	// Identify returns the uid of the target's kube-system namespace and its version; it asks once per connection.
+	Identify(ctx context.Context) (targetID, version string, err error)
+	// Learn adds what the inventory knows about kinds, so that known kinds need no discovery.
+	Learn(rows []inventory.Row)
+	// Map returns how a kind is reached. An unknown kind is looked up at the target.
+	Map(ctx context.Context, k Kind) (Mapping, error)
+	// Observe reads the metadata of objects that the inventory does not know.
+	Observe(ctx context.Context, refs []decide.Ref) (map[inventory.Identity]decide.Observed, error)
+	// Apply sends one object with server-side apply.
+	Apply(ctx context.Context, s decide.Step) (Applied, error)
+	// Delete removes the object of s, after reading its marks, and waits shortly until it is gone. With its kind an object is gone, too;
+	// that the target does not know the path alone says nothing.
+	Delete(ctx context.Context, s decide.Step) (Deletion, error)
+	// Release takes our marks off the object of s. An object that is gone or not ours is none of our business: no error.
+	Release(ctx context.Context, s decide.Step) error
+}
+
+// Kind names a kind at one API version.
+type Kind struct{ Group, Version, Kind string }
+
+// Mapping is how a kind is reached.
+type Mapping struct {
+	Resource   string
+	Namespaced bool
+}
+
+// Applied is what the target answered to an apply.
+type Applied struct {
+	UID, ResourceVersion string
+	Created              bool // it did not exist before this request
+	Existed              bool // it was found to exist without our mark just before
+	Terminating          bool // it is being deleted
+}
+
+// Deletion is the outcome of a delete.
+type Deletion int
+
+// The outcomes. NotOurs: the object carries no mark of ours, or is another one by the same name; it was left alone.
+const (
+	Gone Deletion = iota
+	Deleting
+	NotOurs
+)
+
+// Unreachable is a failure of the connection; Reason is one of v1's reasons of Reachable.
+type Unreachable struct {
+	Reason, Message string
+	Cause           error
+}
+
+// Error implements error.
+func (u *Unreachable) Error() string { return fmt.Sprintf("%s: %s", u.Reason, u.Message) }
+
+// Unwrap returns the cause.
+func (u *Unreachable) Unwrap() error { return u.Cause }
+
+// Missing is a kind or a namespace that the target does not have (yet).
+type Missing struct {
+	What  string // "kind" or "namespace"
+	Cause error
+}
+
+// Error implements error.
+func (m *Missing) Error() string { return m.Cause.Error() }
+
+// Unwrap returns the cause.
+func (m *Missing) Unwrap() error { return m.Cause }

@@ -1,0 +1,35 @@
+package transport_test
+
+import (
+	"log/slog"
+	"testing"
+
+	"github.com/syncsets/syncsets/k8s"
+	v1 "github.com/syncsets/syncsets/libs/api/v1"
+	"github.com/syncsets/syncsets/libs/auth"
+	"github.com/syncsets/syncsets/libs/rest"
+	"github.com/syncsets/syncsets/services/syncsets/internal/postgres"
+	"github.com/syncsets/syncsets/services/syncsets/internal/syncset"
+	"github.com/syncsets/syncsets/services/syncsets/internal/transport"
+)
+
+// The front door and the Ingress send requests by k8s/routes.yaml.
+func TestTheDoorsRoutesAreTheRouters(t *testing.T) {
+	t.Parallel()
+	api := rest.NewAPI(rest.Options{Service: "syncsets", Auth: auth.NewNone(), Log: slog.New(slog.DiscardHandler)})
+	syncSets := syncset.New(syncset.SyncSets(), postgres.NewStore[v1.SyncSet](nil, v1.ResourceSyncSets), syncset.Rules{}, nil)
+	selectorSyncSets := syncset.New(syncset.SelectorSyncSets(),
+		postgres.NewStore[v1.SelectorSyncSet](nil, v1.ResourceSelectorSyncSets), syncset.Rules{}, nil)
+	transport.Routes(api, syncSets, selectorSyncSets, nil)
+	routes, err := k8s.LoadRoutes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var paths []string
+	for _, route := range api.Routes() {
+		paths = append(paths, route.Path)
+	}
+	for _, difference := range routes.Differences("syncsets", paths) {
+		t.Error(difference)
+	}
+}
