@@ -1,0 +1,153 @@
+package demo
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/watch"
+
+	v1 "github.com/syncsets/syncsets/libs/api/v1"
+)
+
+// configMap is an object of the example set, which holds ConfigMaps only.
+type configMap struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	Metadata   struct {
+		Namespace string `json:"namespace"`
+		Name      string `json:"name"`
+	} `json:"metadata"`
+	Data map[string]string `json:"data"`
+}
+
+func configMaps(set v1.SelectorSyncSet) ([]configMap, error) {
+	var all []configMap
+	for i, raw := range set.Resources {
+		var c configMap
+		if err := json.Unmarshal(raw, &c); err != nil {
+			return nil, fmt.Errorf("resource %d: %w", i, err)
+		}
+		if c.Kind != "ConfigMap" {
+			return nil, fmt.Errorf("resource %d is a %s; the demo's set holds ConfigMaps only", i, c.Kind)
+		}
+		all = append(all, c)
+	}
+	return all, nil
+}
+
+// expectation is what an object should be on the target.
+type expectation struct {
+	object configMap
+	gone   bool
+}
+
+func present(objects ...configMap) []expectation {
+	var all []expectation
+	for _, o := range objects {
+		all = append(all, expectation{object: o})
+	}
+	return all
+}
+
+func absent(object configMap) []expectation { return []expectation{{object: object, gone: true}} }
+
+func (e expectation) name() string { return e.object.Metadata.Namespace + "/" + e.object.Metadata.Name }
+
+func (e expectation) what() string {
+	if e.gone {
+		return "gone"
+	}
+	return fmt.Sprintf("there with %v", e.object.Data)
+}
+
+// met reports whether an event of the target's shows it.
+func (e expectation) met(event watch.Event) bool {
+	if e.gone {
+		return event.Type == watch.Deleted
+	}
+	found, ok := event.Object.(*corev1.ConfigMap)
+	return ok && event.Type != watch.Deleted && maps.Equal(found.Data, e.object.Data)
+}
+
+// watching waits for one expectation.
+type watching struct {
+	met  chan time.Time
+	fail chan error
+}
+
+// watch starts looking at the target before anything is written, so that no change is missed.
+func (d *demo) watch(ctx context.Context, expected []expectation) ([]watching, error) {
+	var all []watching
+	for _, e := range expected {
+		w, err := d.target.CoreV1().ConfigMaps(e.object.Metadata.Namespace).Watch(ctx, metav1.ListOptions{
+			FieldSelector: fields.OneTermEqualSelector("metadata.name", e.object.Metadata.Name).String(),
+		})
+		if err != nil {
+			return nil, fmt.Errorf("watch %s on the target: %w", e.name(), err)
+		}
+		one := watching{met: make(chan time.Time, 1), fail: make(chan error, 1)}
+		go one.follow(w, e)
+		all = append(all, one)
+	}
+	return all, nil
+}
+
+func (w watching) follow(events watch.Interface, e expectation) {
+	defer events.Stop()
+	for event := range events.ResultChan() {
+		if e.met(event) {
+			w.met <- time.Now()
+			return
+		}
+	}
+	w.fail <- errors.New("the watch on the target ended")
+}
+
+// wait returns when the expectation was met.
+func (w watching) wait(ctx context.Context) (time.Time, error) {
+	select {
+	case at := <-w.met:
+		return at, nil
+	case err := <-w.fail:
+		return time.Time{}, err
+	case <-ctx.Done():
+		return time.Time{}, ctx.Err()
+	}
+}
+
+// deleteLeftovers removes the example's objects of an earlier demo from the target, and waits until they are gone.
+func (d *demo) deleteLeftovers(ctx context.Context) error {
+	var set v1.SelectorSyncSet
+	if err := d.read("selectorsyncset.json", &set); err != nil {
+		return err
+	}
+	objects, err := configMaps(set)
+	if err != nil {
+		return err
+	}
+	for _, o := range objects {
+		maps := d.target.CoreV1().ConfigMaps(o.Metadata.Namespace)
+		found, err := maps.Get(ctx, o.Metadata.Name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("look for %s on the target: %w", o.Metadata.Name, err)
+		}
+		if found.Labels["syncsets.dev/managed"] != "true" {
+			return fmt.Errorf("ConfigMap %s/%s exists on the target and is not ours; the demo leaves it alone", found.Namespace, found.Name)
+		}
+		if err := maps.Delete(ctx, o.Metadata.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+			return fmt.Errorf("delete %s of an earlier demo: %w", o.Metadata.Name, err)
+		}
+	}
+	return nil
+}
