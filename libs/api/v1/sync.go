@@ -43,6 +43,16 @@ const (
 	ReasonWaitingForKubeconfig = "WaitingForKubeconfig"
 )
 
+// Health of an object, a set or a cluster, by kstatus' names.
+const (
+	HealthCurrent     = "Current"
+	HealthInProgress  = "InProgress"
+	HealthFailed      = "Failed"
+	HealthTerminating = "Terminating"
+	HealthNotFound    = "NotFound"
+	HealthUnknown     = "Unknown"
+)
+
 // Work causes.
 const (
 	CauseIdle           = "Idle"
@@ -70,10 +80,12 @@ type ClusterSyncStatus struct {
 	KubernetesVersion string      `json:"kubernetesVersion,omitempty"`
 	LastContactAt     *time.Time  `json:"lastContactAt,omitempty"`
 	FirstSuccessTime  *time.Time  `json:"firstSuccessTime,omitempty"`
-	Work              WorkStatus  `json:"work"`
-	LastRun           *RunStatus  `json:"lastRun,omitempty"`
-	SyncSets          []SetStatus `json:"syncSets"`
-	SelectorSyncSets  []SetStatus `json:"selectorSyncSets"`
+	// Health is the worst of the cluster's sets.
+	Health           string      `json:"health,omitempty"`
+	Work             WorkStatus  `json:"work"`
+	LastRun          *RunStatus  `json:"lastRun,omitempty"`
+	SyncSets         []SetStatus `json:"syncSets"`
+	SelectorSyncSets []SetStatus `json:"selectorSyncSets"`
 }
 
 // Condition is a Kubernetes-style condition. Status is True, False or Unknown.
@@ -139,6 +151,17 @@ type ObjectStatus struct {
 	Health     string     `json:"health,omitempty"`
 	Message    string     `json:"message,omitempty"`
 	AppliedAt  *time.Time `json:"appliedAt,omitempty"`
+	// HealthMessage says why Health is not Current.
+	HealthMessage string `json:"healthMessage,omitempty"`
+	// Drift tells of changes by others that were found and healed.
+	Drift *Drift `json:"drift,omitempty"`
+}
+
+// Drift counts how often an object was found changed and healed; Manager is the field manager that was seen to have changed it last.
+type Drift struct {
+	Count   int        `json:"count"`
+	LastAt  *time.Time `json:"lastAt,omitempty"`
+	Manager string     `json:"manager,omitempty"`
 }
 
 // SetSync is the state of one set over all its clusters. It stays readable by uid after its set is gone until nothing is left.
@@ -149,13 +172,38 @@ type SetSync struct {
 
 // SetSyncStatus counts clusters. Deleted says that the set's document is gone.
 type SetSyncStatus struct {
-	SetKind         string           `json:"setKind"`
-	Deleted         bool             `json:"deleted,omitempty"`
-	Generation      int64            `json:"generation"`
-	Targets         int              `json:"targets"`
-	Held            int              `json:"held"`
+	SetKind     string       `json:"setKind"`
+	Deleted     bool         `json:"deleted,omitempty"`
+	Generation  int64        `json:"generation"`
+	Targets     int          `json:"targets"`
+	Applied     int          `json:"applied"`
+	Pending     int          `json:"pending"`
+	Failed      int          `json:"failed"`
+	Unreachable int          `json:"unreachable"`
+	Suspended   int          `json:"suspended"`
+	Held        int          `json:"held"`
+	Health      HealthCounts `json:"health"`
+	// MissingRefs are clusters that a syncset names and that are not registered.
+	MissingRefs []string `json:"missingRefs,omitempty"`
+	// Failures are the most frequent ones, at most 10, the most frequent first.
+	Failures        []FailureGroup   `json:"failures,omitempty"`
 	PendingDeletion *PendingDeletion `json:"pendingDeletion,omitempty"`
 	CountedAt       time.Time        `json:"countedAt"`
+}
+
+// HealthCounts are numbers of clusters by the health of the set's objects there.
+type HealthCounts struct {
+	Current    int `json:"current"`
+	InProgress int `json:"inProgress"`
+	Failed     int `json:"failed"`
+	Unknown    int `json:"unknown"`
+}
+
+// FailureGroup is a failure message with the number of clusters that show it, and the first of them as "namespace/name".
+type FailureGroup struct {
+	Message  string   `json:"message"`
+	Count    int      `json:"count"`
+	Clusters []string `json:"clusters"`
 }
 
 // PendingDeletion is what waits for a confirmation. Hash names exactly this: set, generation, clusters and identities.

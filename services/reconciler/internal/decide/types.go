@@ -18,11 +18,14 @@ type Input struct {
 	Suspended bool   // the cluster
 	Paused    bool   // the installation
 	FullApply bool   // apply also what did not change
+	Verify    bool   // compare what was applied with the target
+	AskHealth bool   // ask again about the health of what is in progress
 	AtOnce    bool   // an edit or a person's wish: backoff does not hold
 	Sets      []Set
 	Inventory []inventory.Row
 	Removals  map[string]Removal              // by set uid
 	Observed  map[inventory.Identity]Observed // of the refs that Unknown returned
+	Seen      map[inventory.Identity]Seen     // of the refs that Known returned
 	// Refused says, for rows without a Resource, why the target did not tell how their kind is reached. A row that is in neither is of
 	// a kind that the target does not have.
 	Refused map[inventory.Identity]string
@@ -35,6 +38,8 @@ type Set struct {
 
 	TrackedFrom                 *int64 // generation since which the set is on Sync without a break
 	Mode, DeletionPolicy        string
+	Behavior                    string // v1.Apply, v1.CreateOnly or v1.CreateOrUpdate
+	Recreate                    bool   // delete and create again where an immutable field differs
 	Adopt, DeleteProtectedKinds bool
 	Suspended                   bool
 
@@ -54,13 +59,16 @@ func Owner(resource, namespace, name string) string {
 	return v1.KindSyncSet + " " + namespace + "/" + name
 }
 
-// Item is one rendered resource of a set.
+// Item is one rendered resource, secret or patch of a set; a set's items are in that order. A patch claims nothing and has no row.
 type Item struct {
-	Index int
+	Index int // among those of its type
+	Type  render.Type
 	inventory.Identity
 	Version, Resource string
-	Object            []byte // JSON with our marks
+	Object            []byte // JSON with our marks; of a patch, what is sent
 	Hash              []byte
+	PatchType         string      // of a patch: v1.PatchStrategic, v1.PatchMerge or v1.PatchJSON
+	CreateOnly        bool        // whatever the set's behaviour: its name was made from generateName
 	Defines           render.Kind // what a CustomResourceDefinition brings
 	Fault             string      // why it cannot be rendered, as a complete failure message; it waits for a change of the set
 	Refused           string      // why the target did not tell how the kind is reached; it may pass
@@ -72,9 +80,20 @@ type Item struct {
 type Previous struct {
 	Observed               int64
 	Result, Cause, Message string
+	Health                 string
 	Attempts               int
 	RetryAt                *time.Time
 	Objects                []v1.ObjectStatus
+	Patches                []PatchRecord
+}
+
+// PatchRecord is what is remembered of a patch that was sent: for what, its hash, and what the target was then.
+type PatchRecord struct {
+	inventory.Identity
+	Index           int
+	Hash            []byte
+	UID             string
+	ResourceVersion string
 }
 
 // Removal is the permission (open), the hold (held) or the release (released) of what a set no longer wants.
@@ -114,15 +133,31 @@ type Observed struct {
 	UID          string
 	Installation string // the mark's, when Foreign
 	OwnerUID     string // the mark's
+	ClientSide   bool   // last written by client-side apply: its fields are migrated first
 	Fault        string // why the target did not let us look; it may pass
+}
+
+// Seen is what a verification found of an object that the inventory knows.
+type Seen struct {
+	Observed
+	ResourceVersion string
+	Fields          []byte // digest of our entries in managedFields
+	Marked          bool   // carries our label and all our annotations
+	Terminating     bool
+	Manager         string // the field manager, other than ours, that wrote last besides status; "" when there is none
+	// Health and HealthMessage are empty where the target was asked for metadata only.
+	Health, HealthMessage string
 }
 
 // Action is what a step does.
 type Action string
 
-// The actions. Apply and Unchanged, Conflict, Fail belong to the items of a set; the others to inventory rows nobody wants.
+// The actions. Apply to Fail belong to the items of a set; the others to inventory rows nobody wants.
 const (
-	Apply     Action = "Apply"
+	Apply     Action = "Apply"     // server-side apply
+	Create    Action = "Create"    // only if there is none; what is there stays untouched
+	Merge     Action = "Merge"     // JSON merge patch of the rendered object
+	Patch     Action = "Patch"     // the patch of a set
 	Unchanged Action = "Unchanged" // the hash is the inventory's: no request
 	Conflict  Action = "Conflict"  // somebody else's object
 	Fail      Action = "Fail"      // stops the set's remaining items
@@ -139,13 +174,21 @@ type Step struct {
 	Action Action
 	SetUID string
 	Item   int
+	Type   render.Type
 	inventory.Identity
 	Version, Resource string
 
-	Object, Hash []byte        // of Apply
-	Row          inventory.Row // Apply: as it is written before the request; else: as it is
+	Object, Hash []byte        // of Apply, Create, Merge and Patch
+	Row          inventory.Row // of what is written: as it is written before the request; else: as it is
 	Intent       bool          // the row is new, or moves from another set: write it before the request
-	Absent       bool          // of Apply: there was no such object when it was looked for
+	Absent       bool          // of Apply, Create and Merge: there was no such object when it was looked for
+	PatchType    string        // of Patch
+	Unless       PatchRecord   // of Patch: not sent while the target still is what the record says; zero: sent
+	Patched      bool          // of Apply: a patch of the cluster is about the same object, whose fields are left out
+	Recreate     bool          // of Apply and Merge: delete and create again where an immutable field differs
+	Migrate      bool          // of Apply: take the fields of client-side apply over first
+	Drift        string        // of what is written because it was changed by others: the field manager, "?" when unknown
+	Ask          bool          // of Unchanged: ask for the object's health
 	Awaited      bool          // a missing kind or namespace is worth waiting for
 	Waiting      bool          // of Fail: for a kind that the target does not have
 	Retry        bool          // of Conflict, Fail and Keep: a failure whose next attempt may end differently though nothing was edited

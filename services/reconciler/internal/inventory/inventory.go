@@ -55,6 +55,13 @@ type Row struct {
 	ResourceVersion string
 	Message         string
 	AppliedAt       *time.Time
+	Fields          []byte // digest of our entries in managedFields after the last apply; nil where none was read
+	// Health is what the object's own status says, by kstatus' names: Current, InProgress, Failed, Terminating, NotFound, Unknown;
+	// empty before it was looked at.
+	Health, HealthMessage string
+	Drifts                int // how often it was found changed by others and healed
+	DriftedAt             *time.Time
+	DriftedBy             string // the field manager seen to have changed it
 }
 
 // Confirmed reports whether the target has ever acknowledged the object.

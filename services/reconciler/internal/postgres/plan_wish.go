@@ -61,12 +61,16 @@ func (s *Store) AcceptIdentity(ctx context.Context, key request.Key) error {
 	return postgres.Wrap(err, "accept the identity of cluster %s", key)
 }
 
+// archivedColumns are what is kept of an inventory row of a former target.
+const archivedColumns = `cluster_uid, target_id, api_group, kind, namespace, name, set_uid, set_generation, item, version, resource, state,
+	existed, object_uid, marked_uid, hash, resource_version, message, applied_at, fields, health, health_message, drifts, drifted_at, drifted_by`
+
 func forgetTarget(ctx context.Context, tx pgx.Tx, uid string) error {
 	for _, sql := range []string{
 		`UPDATE reconciler.cluster_sets SET result = 'Pending', cause = 'Queued', message = '', observed_generation = 0, objects = '[]'
 WHERE cluster_uid = $1`,
-		`WITH gone AS (DELETE FROM reconciler.inventory WHERE cluster_uid = $1 RETURNING *)
-INSERT INTO reconciler.archived_inventory SELECT *, now() FROM gone`,
+		`WITH gone AS (DELETE FROM reconciler.inventory WHERE cluster_uid = $1 RETURNING ` + archivedColumns + `)
+INSERT INTO reconciler.archived_inventory (` + archivedColumns + `) SELECT * FROM gone`,
 		"DELETE FROM reconciler.removals WHERE cluster_uid = $1",
 		`UPDATE reconciler.clustersyncs SET target_id = '', resource_version = nextval('reconciler.resource_version') WHERE cluster_uid = $1`,
 	} {

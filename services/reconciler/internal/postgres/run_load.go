@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"encoding/json"
+	"errors"
 
 	"github.com/jackc/pgx/v5"
 
@@ -12,7 +13,8 @@ import (
 	"github.com/syncsets/syncsets/services/reconciler/internal/work"
 )
 
-const loadClusterSQL = `SELECT now(), c.document, w.want, w.full_at <= now(), p.paused_at IS NOT NULL, coalesce(s.target_id, ''),
+const loadClusterSQL = `SELECT now(), c.document, w.want, w.full_at <= now(), w.verify_at <= now(), coalesce(w.health_at <= now(), false),
+	w.health_attempts, p.paused_at IS NOT NULL, coalesce(s.target_id, ''),
 	coalesce(r.version, 0), coalesce(r.wanted, 0), coalesce(r.key_id, ''), r.sealed
 FROM reconciler.work w JOIN reconciler.clusters c ON c.uid = w.cluster_uid CROSS JOIN reconciler.planner p
 LEFT JOIN reconciler.clustersyncs s ON s.cluster_uid = w.cluster_uid
@@ -45,7 +47,8 @@ func (s *Store) Load(ctx context.Context, c work.Claim, known func(setUID string
 func loadCluster(ctx context.Context, tx pgx.Tx, clusterUID string) (work.Snapshot, error) {
 	var s work.Snapshot
 	var document []byte
-	err := tx.QueryRow(ctx, loadClusterSQL, clusterUID).Scan(&s.Now, &document, &s.Want, &s.FullDue, &s.Paused, &s.TargetID,
+	err := tx.QueryRow(ctx, loadClusterSQL, clusterUID).Scan(&s.Now, &document, &s.Want, &s.FullDue, &s.VerifyDue, &s.HealthDue,
+		&s.HealthAttempts, &s.Paused, &s.TargetID,
 		&s.Credential.Version, &s.Credential.Wanted, &s.Credential.KeyID, &s.Credential.Sealed)
 	if err != nil {
 		return s, err
@@ -54,7 +57,7 @@ func loadCluster(ctx context.Context, tx pgx.Tx, clusterUID string) (work.Snapsh
 }
 
 const loadSetsSQL = `SELECT c.set_uid::text, s.resource, s.namespace, s.name, c.target_generation, s.tracked_from, c.observed_generation,
-	c.result, c.cause, c.message, c.attempts, c.retry_at, c.objects,
+	c.result, c.cause, c.message, c.attempts, c.retry_at, c.objects, c.patches, c.health,
 	CASE WHEN c.target_generation IS NULL THEN s.document - ARRAY['resources', 'patches', 'secretMappings'] END
 FROM reconciler.cluster_sets c JOIN reconciler.sets s ON s.uid = c.set_uid WHERE c.cluster_uid = $1`
 
@@ -72,14 +75,14 @@ func loadSets(ctx context.Context, tx pgx.Tx, clusterUID string, known func(stri
 
 func scanSetRow(row pgx.CollectableRow) (work.SetRow, error) {
 	var s work.SetRow
-	var objects []byte
+	var objects, patches []byte
 	p := &s.Previous
 	err := row.Scan(&s.UID, &s.Resource, &s.Namespace, &s.Name, &s.Target, &s.TrackedFrom, &p.Observed, &p.Result, &p.Cause, &p.Message,
-		&p.Attempts, &p.RetryAt, &objects, &s.Document)
+		&p.Attempts, &p.RetryAt, &objects, &patches, &p.Health, &s.Document)
 	if err != nil {
 		return s, err
 	}
-	return s, json.Unmarshal(objects, &p.Objects)
+	return s, errors.Join(json.Unmarshal(objects, &p.Objects), json.Unmarshal(patches, &p.Patches))
 }
 
 // loadDocuments reads the generations to apply that the caller does not know yet.
@@ -126,14 +129,15 @@ func loadRemovals(ctx context.Context, tx pgx.Tx, clusterUID string) (map[string
 
 func loadInventory(ctx context.Context, tx pgx.Tx, clusterUID, targetID string) ([]inventory.Row, error) {
 	rows, err := tx.Query(ctx, `SELECT api_group, kind, namespace, name, set_uid::text, set_generation, item, version, resource, state,
-	existed, object_uid, marked_uid, hash, resource_version, message, applied_at
+	existed, object_uid, marked_uid, hash, resource_version, message, applied_at, fields, health, health_message, drifts, drifted_at, drifted_by
 FROM reconciler.inventory WHERE cluster_uid = $1 AND target_id = $2 ORDER BY api_group, kind, namespace, name`, clusterUID, targetID)
 	if err != nil {
 		return nil, err
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (r inventory.Row, err error) {
 		err = row.Scan(&r.Group, &r.Kind, &r.Namespace, &r.Name, &r.SetUID, &r.SetGeneration, &r.Item, &r.Version, &r.Resource, &r.State,
-			&r.Existed, &r.ObjectUID, &r.MarkedUID, &r.Hash, &r.ResourceVersion, &r.Message, &r.AppliedAt)
+			&r.Existed, &r.ObjectUID, &r.MarkedUID, &r.Hash, &r.ResourceVersion, &r.Message, &r.AppliedAt, &r.Fields,
+			&r.Health, &r.HealthMessage, &r.Drifts, &r.DriftedAt, &r.DriftedBy)
 		return r, err
 	})
 }

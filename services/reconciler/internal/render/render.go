@@ -23,6 +23,16 @@ const (
 // head is how every rendered object begins, so that a precondition can be put into its metadata without parsing it again.
 const head = `{"metadata":{`
 
+// Type says what an item of a set is.
+type Type string
+
+// The types of items, in the order in which a set's items are worked off.
+const (
+	Resource Type = "resource"
+	Secret   Type = "secret"
+	Patch    Type = "patch"
+)
+
 // Marks say whose an object is.
 type Marks struct{ Owner, OwnerUID, Installation string }
 

@@ -26,7 +26,9 @@ type Set struct {
 	RetryIn       time.Duration     // 0: no retry of its own
 	KeepRetry     bool              // leave attempts and the time of the retry as they are
 	Objects       []v1.ObjectStatus // those that the inventory does not hold
-	Gone          bool              // the set had to go, and nothing of it is left
+	Health        string            // the worst of the set's objects; "" before any was looked at
+	Patches       []decide.PatchRecord
+	Gone          bool // the set had to go, and nothing of it is left
 }
 
 // Outcome is what became of an Apply, Delete or Release step. A step without one was not attempted.
@@ -51,6 +53,8 @@ type Report struct {
 	Drops   []inventory.Identity
 	Retired []decide.Removal // with nothing left to do
 	RetryIn time.Duration    // the earliest retry of any set; 0: none
+	Health  string           // the worst of the sets
+	Drifts  int              // objects found changed by others and healed
 	// Succeeded says that every set is a Success.
 	Succeeded bool
 }

@@ -50,16 +50,31 @@ type Claim struct {
 
 // Snapshot is one consistent reading of what a cluster should have and has.
 type Snapshot struct {
-	Cluster    v1.Cluster
-	Now        time.Time // the database's clock, which all times in rows are by
-	Paused     bool
-	Want       int64
-	FullDue    bool // the time of the periodic full apply has come
-	Credential Credential
-	TargetID   string // remembered identity, "" before the first contact
-	Sets       []SetRow
-	Inventory  []inventory.Row
-	Removals   map[string]decide.Removal // by set uid
+	Cluster   v1.Cluster
+	Now       time.Time // the database's clock, which all times in rows are by
+	Paused    bool
+	Want      int64
+	FullDue   bool // the time of the periodic full apply has come
+	VerifyDue bool // the time of the periodic verification has come
+	HealthDue bool // the time to ask again for the health of what is in progress has come
+	// HealthAttempts is how often in a row that was asked.
+	HealthAttempts int
+	Credential     Credential
+	TargetID       string // remembered identity, "" before the first contact
+	Sets           []SetRow
+	Inventory      []inventory.Row
+	Removals       map[string]decide.Removal    // by set uid
+	Secrets        map[v1.NamespacedName]Secret // those that the cluster's sets copy
+}
+
+// Secret is a stored secret as sealed; Version is 0 while its values have not arrived, Wanted what the document names.
+type Secret struct {
+	UID                 string
+	Type                string
+	Labels, Annotations map[string]string
+	Version, Wanted     int64
+	KeyID               string
+	Sealed              []byte // JSON object of base64 values by key
 }
 
 // Credential is the sealed kubeconfig as stored; Version is 0 while there is none, Wanted what the document names.
@@ -95,6 +110,11 @@ type Settlement struct {
 	Attempts int           // failed connections in a row
 	Full     bool          // everything was applied, so the wish for that is met
 	FullIn   time.Duration // when to apply everything again; 0: as it was planned
+	VerifyIn time.Duration // when to verify again; 0: as it was planned
+	HealthIn time.Duration // when to ask for health again; 0: not at all
+	// HealthAttempts is how often in a row health was asked for.
+	HealthAttempts int
+	Health         string // of the cluster: the worst of its sets
 }
 
 // Contact is what a run learned about the target. A nil Contact leaves what is known as it is.

@@ -26,8 +26,13 @@ type Target interface {
 	Map(ctx context.Context, k Kind) (Mapping, error)
 	// Observe reads the metadata of objects that the inventory does not know.
 	Observe(ctx context.Context, refs []decide.Ref) (map[inventory.Identity]decide.Observed, error)
-	// Apply sends one object with server-side apply.
+	// Verify reads what the target has of objects that the inventory knows: one paged list per kind of what carries our label, single
+	// reads of what no list shows or where lists are forbidden.
+	Verify(ctx context.Context, refs []decide.Ref) (map[inventory.Identity]decide.Seen, error)
+	// Apply does what a step of action Apply, Create, Merge or Patch says to one object.
 	Apply(ctx context.Context, s decide.Step) (Applied, error)
+	// Health reads the health of objects. One that cannot be read is Unknown.
+	Health(ctx context.Context, refs []decide.Ref) (map[inventory.Identity]Health, error)
 	// Delete removes the object of s, after reading its marks, and waits shortly until it is gone. With its kind an object is gone, too;
 	// that the target does not know the path alone says nothing.
 	Delete(ctx context.Context, s decide.Step) (Deletion, error)
@@ -47,10 +52,16 @@ type Mapping struct {
 // Applied is what the target answered to an apply.
 type Applied struct {
 	UID, ResourceVersion string
-	Created              bool // it did not exist before this request
-	Existed              bool // it was found to exist without our mark just before
-	Terminating          bool // it is being deleted
+	Created              bool   // it did not exist before this request
+	Existed              bool   // it was found to exist without our mark just before
+	Terminating          bool   // it is being deleted
+	Untouched            bool   // of Create: it was there; of Patch: the target is still as it was left
+	Fields               []byte // digest of our entries in managedFields
+	Health               Health
 }
+
+// Health is what an object's own status says, by kstatus' names.
+type Health struct{ Status, Message string }
 
 // Deletion is the outcome of a delete.
 type Deletion int
