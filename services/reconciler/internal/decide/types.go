@@ -186,6 +186,7 @@ type Step struct {
 	Unless       PatchRecord   // of Patch: not sent while the target still is what the record says; zero: sent
 	Patched      bool          // of Apply: a patch of the cluster is about the same object, whose fields are left out
 	Recreate     bool          // of Apply and Merge: delete and create again where an immutable field differs
+	Adopt        bool          // of Apply and Merge with Recreate: also an object that existed before us
 	Migrate      bool          // of Apply: take the fields of client-side apply over first
 	Drift        string        // of what is written because it was changed by others: the field manager, "?" when unknown
 	Ask          bool          // of Unchanged: ask for the object's health

@@ -12,10 +12,11 @@ import (
 
 // Recorder names a run to its target and counts the run's requests. It is safe for concurrent use; a nil one records nothing.
 type Recorder struct {
-	run      string // for the user agent
-	mu       sync.Mutex
-	requests int
-	slowest  []timing // at most slowestKept, the slowest first
+	run       string // for the user agent
+	mu        sync.Mutex
+	requests  int
+	throttled time.Duration
+	slowest   []timing // at most slowestKept, the slowest first
 }
 
 type timing struct {
@@ -65,6 +66,23 @@ func (r *Recorder) Record(request string, took time.Duration) {
 	}
 	r.slowest = slices.Insert(r.slowest, at, timing{request, took})
 	r.slowest = r.slowest[:min(len(r.slowest), slowestKept)]
+}
+
+// Throttled counts time spent waiting because the target asked for patience.
+func (r *Recorder) Throttled(waited time.Duration) {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.throttled += waited
+}
+
+// ThrottledFor returns the time spent waiting, of all requests together.
+func (r *Recorder) ThrottledFor() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.throttled
 }
 
 // Requests returns the count.
