@@ -9,6 +9,7 @@ import (
 	"reflect"
 
 	"github.com/syncsets/syncsets/libs/errs"
+	"github.com/syncsets/syncsets/libs/strict"
 )
 
 // Body reads the body as a T, strictly: a fault is every unknown field, duplicate key, wrong type, refused null or value that cannot be
@@ -95,11 +96,11 @@ func read[T any](r *http.Request) (document T, faults []errs.Field, err error) {
 	if err != nil {
 		return document, nil, errs.Wrap(errs.Invalid, err, "the body ended early")
 	}
-	faults, err = inspect(body, reflect.TypeFor[T]())
+	faults, err = strict.Inspect(body, reflect.TypeFor[T]())
 	if err != nil {
 		return document, nil, err
 	}
-	// Only type errors are left, and inspect has reported them: what can be read is read.
+	// Only type errors are left, and strict.Inspect has reported them: what can be read is read.
 	var wrongType *json.UnmarshalTypeError
 	if err := json.Unmarshal(body, &document); err != nil && len(faults) == 0 && !errors.As(err, &wrongType) {
 		return document, nil, errs.Wrap(errs.Invalid, err, "the body cannot be read as this document")

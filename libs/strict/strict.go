@@ -1,4 +1,6 @@
-package rest
+// Package strict compares JSON text with the Go type it is meant for, before it is decoded: what encoding/json would drop or overwrite in
+// silence is a fault with its path.
+package strict
 
 import (
 	"bytes"
@@ -29,9 +31,9 @@ const (
 
 var errTooDeep = errors.New("is nested too deep")
 
-// inspect compares JSON text with the Go type that it will be decoded into and returns every fault by its path. An error means that
-// the text is not one JSON value.
-func inspect(text []byte, t reflect.Type) ([]errs.Field, error) {
+// Inspect compares JSON text with the Go type that it will be decoded into and returns every fault by its path: unknown fields, doubled
+// keys, wrong types, refused nulls, values that cannot be stored. An error, errs.Invalid, means that the text is not one JSON value.
+func Inspect(text []byte, t reflect.Type) ([]errs.Field, error) {
 	if len(bytes.TrimSpace(text)) == 0 {
 		return nil, notJSON("is empty")
 	}
