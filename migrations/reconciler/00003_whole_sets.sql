@@ -17,7 +17,15 @@ ALTER TABLE reconciler.archived_inventory
 
 ALTER TABLE reconciler.cluster_sets
     ADD COLUMN health  text  NOT NULL DEFAULT '',
-    ADD COLUMN patches jsonb NOT NULL DEFAULT '[]'; -- per patch of the set what was sent last, and what the target was then
+    ADD COLUMN patches jsonb NOT NULL DEFAULT '[]', -- per patch of the set what was sent last, and what the target was then
+    ADD COLUMN cluster_namespace text NOT NULL DEFAULT '', -- the cluster's, which never change: lists of a set's clusters are in their order
+    ADD COLUMN cluster_name      text NOT NULL DEFAULT '';
+UPDATE reconciler.cluster_sets t SET cluster_namespace = c.namespace, cluster_name = c.name FROM reconciler.clusters c
+WHERE c.uid = t.cluster_uid;
+-- Which clusters fail for a set, and which fail at all: a page is one range of an index.
+DROP INDEX reconciler.cluster_sets_set;
+CREATE INDEX cluster_sets_set ON reconciler.cluster_sets (set_uid, result, cluster_namespace, cluster_name, cluster_uid);
+CREATE INDEX cluster_sets_trouble ON reconciler.cluster_sets (result, cluster_namespace, cluster_name, cluster_uid) WHERE result <> 'Success';
 
 -- When what was applied is compared with the target, and when objects in progress are looked at again.
 ALTER TABLE reconciler.work
@@ -25,7 +33,11 @@ ALTER TABLE reconciler.work
     ADD COLUMN health_at       timestamptz,
     ADD COLUMN health_attempts int         NOT NULL DEFAULT 0;
 
-ALTER TABLE reconciler.clustersyncs ADD COLUMN health text NOT NULL DEFAULT '';
+ALTER TABLE reconciler.clustersyncs
+    ADD COLUMN health      text NOT NULL DEFAULT '',
+    ADD COLUMN run_seconds float8; -- how long the last run took
+CREATE INDEX clustersyncs_reachable ON reconciler.clustersyncs (reachable);
+CREATE INDEX clustersyncs_slow ON reconciler.clustersyncs (run_seconds);
 
 -- Projection of the secrets service's documents, without values.
 CREATE TABLE reconciler.secrets (
@@ -62,10 +74,11 @@ CREATE INDEX set_secrets_name ON reconciler.set_secrets (namespace, name);
 
 -- Totals of each set over its clusters, counted by one aggregator.
 CREATE TABLE reconciler.setsyncs (
-    set_uid          uuid PRIMARY KEY,
+    set_uid          uuid PRIMARY KEY REFERENCES reconciler.sets (uid) ON DELETE CASCADE,
     resource_version bigint      NOT NULL DEFAULT nextval('reconciler.resource_version'),
     status           jsonb       NOT NULL DEFAULT '{}',
-    counted_at       timestamptz NOT NULL DEFAULT now()
+    counted_at       timestamptz NOT NULL,
+    next_at          timestamptz NOT NULL -- not counted again before
 );
 
 -- Appended by whoever changes a row of cluster_sets; the aggregator takes them all away at once. Never merged, so that settling runs do
@@ -74,12 +87,15 @@ CREATE TABLE reconciler.dirty_sets (
     id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     set_uid uuid NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0.0, autovacuum_vacuum_threshold = 1000);
+CREATE INDEX dirty_sets_set ON reconciler.dirty_sets (set_uid);
 
 -- +goose Down
 DROP TABLE reconciler.dirty_sets, reconciler.setsyncs, reconciler.set_secrets, reconciler.secret_data, reconciler.secrets;
-ALTER TABLE reconciler.clustersyncs DROP COLUMN health;
+ALTER TABLE reconciler.clustersyncs DROP COLUMN health, DROP COLUMN run_seconds;
 ALTER TABLE reconciler.work DROP COLUMN verify_at, DROP COLUMN health_at, DROP COLUMN health_attempts;
-ALTER TABLE reconciler.cluster_sets DROP COLUMN health, DROP COLUMN patches;
+DROP INDEX reconciler.cluster_sets_set;
+ALTER TABLE reconciler.cluster_sets DROP COLUMN health, DROP COLUMN patches, DROP COLUMN cluster_namespace, DROP COLUMN cluster_name;
+CREATE INDEX cluster_sets_set ON reconciler.cluster_sets (set_uid, result, cluster_uid);
 ALTER TABLE reconciler.archived_inventory DROP COLUMN fields, DROP COLUMN health, DROP COLUMN health_message, DROP COLUMN drifts,
     DROP COLUMN drifted_at, DROP COLUMN drifted_by;
 ALTER TABLE reconciler.inventory DROP COLUMN fields, DROP COLUMN health, DROP COLUMN health_message, DROP COLUMN drifts,
