@@ -182,6 +182,7 @@ type Step struct {
 	Row          inventory.Row // of what is written: as it is written before the request; else: as it is
 	Intent       bool          // the row is new, or moves from another set: write it before the request
 	Absent       bool          // of Apply, Create and Merge: there was no such object when it was looked for
+	Once         bool          // of Create: what is there already is as wanted; else finding something is a failure
 	PatchType    string        // of Patch
 	Unless       PatchRecord   // of Patch: not sent while the target still is what the record says; zero: sent
 	Patched      bool          // of Apply: a patch of the cluster is about the same object, whose fields are left out

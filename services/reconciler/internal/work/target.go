@@ -85,9 +85,9 @@ func (u *Unreachable) Error() string { return fmt.Sprintf("%s: %s", u.Reason, u.
 // Unwrap returns the cause.
 func (u *Unreachable) Unwrap() error { return u.Cause }
 
-// Missing is a kind or a namespace that the target does not have (yet).
+// Missing is a kind, a namespace or the object of a patch that the target does not have (yet).
 type Missing struct {
-	What  string // "kind" or "namespace"
+	What  string // "kind", "namespace" or, of Patch, "object"
 	Cause error
 }
 
