@@ -52,6 +52,9 @@ type Scoped interface{ Scope() string }
 // Sensitive is a request that may carry secret values, which needs the verb Secrets beside its own.
 type Sensitive interface{ CarriesSecrets() bool }
 
+// Composite is a request that needs several accesses, each allowed, in place of the one that its route names.
+type Composite interface{ Accesses() []Access }
+
 type principalKey struct{}
 
 // With returns a context that carries p.
@@ -83,21 +86,34 @@ func authorize(ctx context.Context, a Authenticator, verb Verb, resource string,
 	if p.Name == "" {
 		return errs.New(errs.Unauthenticated, "no credentials")
 	}
-	access := Access{Verb: verb, Resource: resource}
-	if s, ok := request.(Scoped); ok {
-		access.Namespace = s.Scope()
-	}
-	err := a.Authorize(ctx, p, access)
-	if s, ok := request.(Sensitive); err == nil && ok && s.CarriesSecrets() {
-		access.Verb = Secrets
-		err = a.Authorize(ctx, p, access)
+	access, err := Access{Verb: verb, Resource: resource}, error(nil)
+	for _, access = range accesses(access, request) {
+		if err = a.Authorize(ctx, p, access); err != nil {
+			break
+		}
 	}
 	trace.SpanFromContext(ctx).SetAttributes(
 		attribute.String("syncsets.principal", p.Name),
 		attribute.String("syncsets.access.verb", string(access.Verb)),
-		attribute.String("syncsets.access.resource", resource),
+		attribute.String("syncsets.access.resource", access.Resource),
 		attribute.String("syncsets.access.namespace", access.Namespace),
 		attribute.Bool("syncsets.access.allowed", err == nil),
 	)
 	return err
+}
+
+// accesses are all that a request needs, given the one that its route names.
+func accesses(route Access, request any) []Access {
+	if c, ok := request.(Composite); ok {
+		return c.Accesses()
+	}
+	if s, ok := request.(Scoped); ok {
+		route.Namespace = s.Scope()
+	}
+	all := []Access{route}
+	if s, ok := request.(Sensitive); ok && s.CarriesSecrets() {
+		route.Verb = Secrets
+		all = append(all, route)
+	}
+	return all
 }

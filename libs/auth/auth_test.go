@@ -196,3 +196,34 @@ func TestTheSharedSecretLetsItsHolderIn(t *testing.T) {
 		}
 	}
 }
+
+// parcel is a request of several accesses.
+type parcel []auth.Access
+
+func (p parcel) Accesses() []auth.Access { return p }
+
+func TestACompositeRequestNeedsEachOfItsAccesses(t *testing.T) {
+	t.Parallel()
+	a, err := newTokens(t, `
+tokens: [{name: alice, sha256: `+sum("a")+`}]
+rules: [{subjects: [alice], verbs: [write], resources: [syncsets], namespaces: [foo, bar]}]`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := auth.Middleware(a, auth.Write, "import")(func(context.Context, any) (any, error) { return "done", nil })
+	ctx := auth.With(t.Context(), auth.Principal{Name: "alice"})
+	in := func(resource, namespace string) auth.Access {
+		return auth.Access{Verb: auth.Write, Resource: resource, Namespace: namespace}
+	}
+	if _, err := served(ctx, parcel{in("syncsets", "foo"), in("syncsets", "bar")}); err != nil {
+		t.Errorf("both are granted: %v", err)
+	}
+	for _, denied := range []auth.Access{in("syncsets", "other"), in("secrets", "foo"), in("selectorsyncsets", "")} {
+		if _, err := served(ctx, parcel{in("syncsets", "foo"), denied, in("syncsets", "bar")}); !errs.Is(err, errs.Forbidden) {
+			t.Errorf("%+v: %v, not Forbidden", denied, err)
+		}
+	}
+	if _, err := served(t.Context(), parcel{in("syncsets", "foo")}); !errs.Is(err, errs.Unauthenticated) {
+		t.Errorf("nobody: %v", err)
+	}
+}

@@ -287,3 +287,49 @@ func TestNothingIsLeftRunning(t *testing.T) {
 	pool.Close()
 	goleak.VerifyNone(t, ignore)
 }
+
+func TestTransactionsTogetherAreOneAndEachUndoesOnlyItself(t *testing.T) {
+	t.Parallel()
+	pg := devstack.Postgres(t)
+	pool := open(t, pg.Params)
+	if _, err := pool.Exec(t.Context(), "CREATE TABLE words (word text PRIMARY KEY)"); err != nil {
+		t.Fatal(err)
+	}
+	write := func(ctx context.Context, word string) error {
+		return postgres.InTx(ctx, pool, pgx.TxOptions{}, func(tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, "INSERT INTO words VALUES ($1)", word)
+			return err
+		})
+	}
+	stored := func() (words []string) {
+		t.Helper()
+		rows, err := pool.Query(t.Context(), "SELECT word FROM words ORDER BY word")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if words, err = pgx.CollectRows(rows, pgx.RowTo[string]); err != nil {
+			t.Fatal(err)
+		}
+		return words
+	}
+	undone := errors.New("undone")
+	err := postgres.Together(t.Context(), pool, func(ctx context.Context) error {
+		if err := write(ctx, "a"); err != nil {
+			return err
+		}
+		return undone
+	})
+	if got := stored(); !errors.Is(err, undone) || len(got) != 0 {
+		t.Errorf("after a failure: %v, %v", got, err)
+	}
+	err = postgres.Together(t.Context(), pool, func(ctx context.Context) error {
+		first, twice, second := write(ctx, "a"), write(ctx, "a"), write(ctx, "b")
+		if got := stored(); twice == nil || len(got) != 0 {
+			t.Errorf("before the end: %v, the second a: %v", got, twice)
+		}
+		return errors.Join(first, second)
+	})
+	if diff := cmp.Diff([]string{"a", "b"}, stored()); err != nil || diff != "" {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+}

@@ -44,13 +44,15 @@ type API struct {
 type Op[Req, Resp any] func(ctx context.Context, req Req) (Resp, error)
 
 // Route describes one operation. Verb on Resource is what a caller needs; Status is the answer's (0: 200; writes that return a Result
-// choose between 200 and 201 themselves); Query lists the parameters that are understood: any other is refused by name.
+// choose between 200 and 201 themselves); Query lists the parameters that are understood: any other is refused by name. Media are the
+// media types that a body may have (none: application/json).
 type Route struct {
 	Operation, Method, Path string
 	Verb                    auth.Verb
 	Resource                string
 	Status                  int
 	Query                   []string
+	Media                   []string
 }
 
 // NewAPI returns an API without routes.

@@ -22,6 +22,16 @@ func Body[T any](r *http.Request) (T, error) {
 	return document, err
 }
 
+// Raw reads the body as it is. It returns errs.TooLarge when there is more of it than the API allows.
+func Raw(r *http.Request) ([]byte, error) {
+	body, err := io.ReadAll(r.Body)
+	var limit *http.MaxBytesError
+	if errors.As(err, &limit) {
+		return nil, tooLarge(limit.Limit)
+	}
+	return body, errs.Wrap(errs.Invalid, err, "the body ended early")
+}
+
 // CreateOf returns the decoder of a creation. When the body has faults, those that validate finds in the rest of the document are
 // reported with them; without, validating is left to the service.
 func CreateOf[T any](validate func(*T) []errs.Field) func(*http.Request) (Create[T], error) {
@@ -88,13 +98,9 @@ func merge(a, b []errs.Field) []errs.Field {
 
 // read returns the document as far as it could be read, and its faults; an error when there is no document at all.
 func read[T any](r *http.Request) (document T, faults []errs.Field, err error) {
-	body, err := io.ReadAll(r.Body)
-	var limit *http.MaxBytesError
-	if errors.As(err, &limit) {
-		return document, nil, tooLarge(limit.Limit)
-	}
+	body, err := Raw(r)
 	if err != nil {
-		return document, nil, errs.Wrap(errs.Invalid, err, "the body ended early")
+		return document, nil, err
 	}
 	faults, err = strict.Inspect(body, reflect.TypeFor[T]())
 	if err != nil {

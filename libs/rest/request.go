@@ -69,7 +69,7 @@ func checkRequest(r *http.Request, route Route, maxBody int64) error {
 	mayHaveBody := r.Method == http.MethodPost || r.Method == http.MethodPut || r.Method == http.MethodPatch
 	hasBody := mayHaveBody && r.ContentLength != 0 // -1 when it is not said
 	hasBody = hasBody && (r.ContentLength != 0 || r.Header.Get("Content-Type") != "")
-	if err := checkContentType(r); hasBody && err != nil {
+	if err := checkContentType(r, route.Media); hasBody && err != nil {
 		return err
 	}
 	if r.ContentLength > maxBody {
@@ -111,14 +111,17 @@ func checkParameter(name string, values, known []string) string {
 	return "is not known; there are " + strings.Join(known, ", ")
 }
 
-func checkContentType(r *http.Request) error {
+func checkContentType(r *http.Request, allowed []string) error {
+	if len(allowed) == 0 {
+		allowed = []string{"application/json"}
+	}
 	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
 		return errs.New(errs.UnsupportedMedia, "Content-Encoding %s is not supported", encoding)
 	}
 	media, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	charset := params["charset"]
-	if err != nil || media != "application/json" || (charset != "" && !strings.EqualFold(charset, "utf-8")) {
-		return errs.New(errs.UnsupportedMedia, "send Content-Type: application/json")
+	if err != nil || !slices.Contains(allowed, media) || (charset != "" && !strings.EqualFold(charset, "utf-8")) {
+		return errs.New(errs.UnsupportedMedia, "send Content-Type: %s", strings.Join(allowed, " or "))
 	}
 	return nil
 }
