@@ -8,8 +8,8 @@ type Secret struct {
 	// Type is a Kubernetes Secret type; default Opaque. Immutable, as on a target.
 	Type string `json:"type"`
 	// Data holds base64 values by key, StringData plain ones, which win. Both absent in a replace keeps what is stored.
-	Data       map[string]string `json:"data,omitempty"`
-	StringData map[string]string `json:"stringData,omitempty"`
+	Data       map[string]string `json:"data,omitempty"       null:"refused"`
+	StringData map[string]string `json:"stringData,omitempty" null:"refused"`
 
 	// DataVersion counts the changes of the values.
 	DataVersion int64 `json:"dataVersion,omitempty"`

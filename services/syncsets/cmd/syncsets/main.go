@@ -1,6 +1,7 @@
-// Command syncsets is the service that keeps syncsets and selectorsyncsets.
+// Command syncsets is the service that keeps syncsets, selectorsyncsets and the secrets that they copy.
 //
 //	API ----> syncset.Service (one per kind) ----> Postgres: documents, history, outbox
+//	     ---> secret.Service ------------------------^  and sealed values
 //	                                                  |
 //	feeds <---- event log <------------------------ relay ----> RabbitMQ: exchange syncsets
 package main
@@ -18,6 +19,7 @@ import (
 	"github.com/syncsets/syncsets/libs/outbox"
 	"github.com/syncsets/syncsets/libs/service"
 	"github.com/syncsets/syncsets/services/syncsets/internal/postgres"
+	"github.com/syncsets/syncsets/services/syncsets/internal/secret"
 	"github.com/syncsets/syncsets/services/syncsets/internal/syncset"
 	"github.com/syncsets/syncsets/services/syncsets/internal/transport"
 )
@@ -38,8 +40,9 @@ type settings struct {
 func spec() service.Spec {
 	var own settings
 	return service.Spec{
-		Name: "syncsets", Summary: "keeps syncsets and selectorsyncsets", Schema: postgres.Schema, Version: version,
+		Name: "syncsets", Summary: "keeps syncsets, selectorsyncsets and secrets", Schema: postgres.Schema, Version: version,
 		Listen: "127.0.0.1:7072", Admin: "127.0.0.1:7172", Internal: "127.0.0.1:7272",
+		Seals: true,
 		Settings: func(s *config.Set) {
 			s.String(&own.clustersURL, "CLUSTERS_INTERNAL_URL", "", "the internal listener of the clusters service", config.Required(), config.Link())
 			s.Bool(&own.rules.AllowInlineSecrets, "ALLOW_INLINE_SECRETS", false, "accept v1 Secrets with values, readable to whoever reads the set")
@@ -50,8 +53,13 @@ func spec() service.Spec {
 
 // wire builds the service and opens its listeners.
 func wire(ctx context.Context, p *service.Process, own settings) error {
-	relay := p.StartRelay(v1.ResourceSyncSets, v1.ResourceSelectorSyncSets)
-	if err := belong(ctx, p, own); err != nil {
+	relay := p.StartRelay(v1.ResourceSyncSets, v1.ResourceSelectorSyncSets, v1.ResourceSecrets)
+	system, err := belong(ctx, p, own)
+	if err != nil {
+		return err
+	}
+	secrets := postgres.NewSecretStore(p.Pool, p.Settings.Keys, system, relay.Wake)
+	if err := secrets.CheckKeys(ctx); err != nil {
 		return err
 	}
 	syncSets := syncset.New(syncset.SyncSets(),
@@ -61,18 +69,19 @@ func wire(ctx context.Context, p *service.Process, own settings) error {
 	log := outbox.NewLog(p.Pool, postgres.Schema)
 
 	public, internal := p.NewAPI(), p.NewInternalAPI()
-	transport.Routes(public, syncSets, selectorSyncSets, log)
-	transport.Internal(internal, syncset.NewDirectory(syncSets, selectorSyncSets), log)
+	transport.Routes(public, syncSets, selectorSyncSets, secret.NewService(secrets, secrets), log)
+	transport.Internal(internal, syncset.NewDirectory(syncSets.List, selectorSyncSets.List, secrets.List), secrets.Data, log)
 	p.Open(public, internal)
 	return nil
 }
 
-// belong makes sure that the schema belongs to the system of the clusters service. The first time it waits for that service; later it
-// asks beside the work, so that one service's outage does not keep the other from starting, and a difference ends the process.
-func belong(ctx context.Context, p *service.Process, own settings) error {
+// belong returns the id of the system that the schema belongs to, and makes sure that it is the one of the clusters service. The first time
+// it waits for that service; later it asks beside the work, so that one service's outage does not keep the other from starting, and a
+// difference ends the process.
+func belong(ctx context.Context, p *service.Process, own settings) (string, error) {
 	known, err := postgres.Installation(ctx, p.Pool)
 	if err != nil {
-		return err
+		return "", err
 	}
 	tell := func(ctx context.Context) (string, error) {
 		return installation.Wait(ctx, own.clustersURL, p.Settings.InternalToken, p.Log)
@@ -80,9 +89,9 @@ func belong(ctx context.Context, p *service.Process, own settings) error {
 	if known == "" {
 		told, err := tell(ctx)
 		if err != nil {
-			return err
+			return "", err
 		}
-		return postgres.Remember(ctx, p.Pool, told)
+		return told, postgres.Remember(ctx, p.Pool, told)
 	}
 	p.Go("installation", func(ctx context.Context) error {
 		told, err := tell(ctx)
@@ -91,5 +100,5 @@ func belong(ctx context.Context, p *service.Process, own settings) error {
 		}
 		return installation.Check(postgres.Schema, known, told)
 	})
-	return nil
+	return known, nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/syncsets/syncsets/libs/devstack"
 	"github.com/syncsets/syncsets/libs/installation"
+	"github.com/syncsets/syncsets/libs/seal"
 	"github.com/syncsets/syncsets/libs/service"
 )
 
@@ -41,10 +42,13 @@ func TestMigrateNeedsTheDatabaseOnly(t *testing.T) {
 
 func TestMissingAndWrongSettingsAreNamed(t *testing.T) {
 	code, stderr := run(map[string]string{"POSTGRES_PARAMS": "postgres://127.0.0.1/x", "ALLOW_INLINE_SECRETS": "perhaps"}, "serve")
+	if !strings.Contains(stderr, "SEAL_KEYS is required") {
+		t.Errorf("SEAL_KEYS is not asked for:\n%s", stderr)
+	}
 	if code != 2 || !strings.Contains(stderr, "CLUSTERS_INTERNAL_URL is required") || !strings.Contains(stderr, "ALLOW_INLINE_SECRETS must be") {
 		t.Errorf("exit code %d\n%s", code, stderr)
 	}
-	if lines := strings.Count(stderr, "\n"); lines != 2 {
+	if lines := strings.Count(stderr, "\n"); lines != 3 {
 		t.Errorf("%d lines, want one for each fault\n%s", lines, stderr)
 	}
 	if code, _ := run(nil, "migrate"); code != 2 {
@@ -75,8 +79,31 @@ func TestTheServiceStopsWhenItsSchemaBelongsToAnotherSystem(t *testing.T) {
 	code, stderr := run(map[string]string{
 		"POSTGRES_PARAMS": db.Params, "AMQP_URL": rabbit.URL, "AMQP_PREFIX": rabbit.Prefix, "INTERNAL_TOKEN": "t",
 		"LISTEN_ADDR": "127.0.0.1:0", "ADMIN_ADDR": "127.0.0.1:0", "INTERNAL_ADDR": "127.0.0.1:0", "CLUSTERS_INTERNAL_URL": tell(t, other),
+		"SEAL_KEYS": seal.Generate(),
 	})
 	if code != 1 || !strings.Contains(stderr, ours) || !strings.Contains(stderr, other) {
+		t.Errorf("exit code %d\n%s", code, stderr)
+	}
+}
+
+func TestTheServiceStopsWhenASealKeyInUseIsMissing(t *testing.T) {
+	const ours = "0b2f4a5e-3a60-4c83-8c43-6d6b3a3b1f10"
+	db, rabbit := devstack.Postgres(t, "syncsets"), devstack.RabbitMQ(t)
+	for _, sql := range []string{
+		"INSERT INTO syncsets.installation (id) VALUES ('" + ours + "')",
+		`INSERT INTO syncsets.secrets (uid, namespace, name, generation, resource_version, document, created_at, updated_at)
+			VALUES ('` + ours + `', 'ns', 'x', 1, 1, '{}', now(), now())`,
+		"INSERT INTO syncsets.secret_values (secret_uid, version, key_id, sealed) VALUES ('" + ours + "', 1, 'lostkey', 'x')",
+	} {
+		if _, err := db.Pool.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	code, stderr := run(map[string]string{
+		"POSTGRES_PARAMS": db.Params, "AMQP_URL": rabbit.URL, "AMQP_PREFIX": rabbit.Prefix, "INTERNAL_TOKEN": "t", "SEAL_KEYS": seal.Generate(),
+		"LISTEN_ADDR": "127.0.0.1:0", "ADMIN_ADDR": "127.0.0.1:0", "INTERNAL_ADDR": "127.0.0.1:0", "CLUSTERS_INTERNAL_URL": tell(t, ours),
+	})
+	if code != 2 || !strings.Contains(stderr, `SEAL_KEYS lacks the key "lostkey"`) {
 		t.Errorf("exit code %d\n%s", code, stderr)
 	}
 }

@@ -9,56 +9,61 @@ import (
 	"github.com/syncsets/syncsets/libs/errs"
 )
 
-// Entry is a set of either kind in a Directory.
+// Entry is a document of one of the resources in a Directory.
 type Entry struct {
 	Resource string `json:"resource"`
 	Document any    `json:"document"`
 }
 
-// Directory lists the sets of both kinds one after the other, for who needs to know them all.
+// List returns a page of documents of one resource.
+type List[T any] func(ctx context.Context, q request.List) (v1.List[T], error)
+
+// Directory lists the sets of both kinds and the secrets one after the other, for who needs to know them all.
 type Directory struct {
-	syncSets         *Service[v1.SyncSet, *v1.SyncSet]
-	selectorSyncSets *Service[v1.SelectorSyncSet, *v1.SelectorSyncSet]
+	parts []part
 }
 
-// NewDirectory returns the directory of what the two services manage.
-func NewDirectory(syncSets *Service[v1.SyncSet, *v1.SyncSet], selectorSyncSets *Service[v1.SelectorSyncSet, *v1.SelectorSyncSet]) *Directory {
-	return &Directory{syncSets: syncSets, selectorSyncSets: selectorSyncSets}
+// part is one resource of a directory.
+type part struct {
+	resource string
+	list     func(ctx context.Context, q request.List) (v1.List[Entry], error)
 }
 
-// List returns a page: first the syncsets, then, from a page of their own on, the selectorsyncsets.
+// NewDirectory returns the directory of what the lists show.
+func NewDirectory(syncSets List[v1.SyncSet], selectorSyncSets List[v1.SelectorSyncSet], secrets List[v1.Secret]) *Directory {
+	return &Directory{parts: []part{
+		entries(v1.ResourceSyncSets, syncSets), entries(v1.ResourceSelectorSyncSets, selectorSyncSets), entries(v1.ResourceSecrets, secrets),
+	}}
+}
+
+// List returns a page: first the syncsets, then, each from a page of its own on, the selectorsyncsets and the secrets.
 func (d *Directory) List(ctx context.Context, q request.List) (v1.List[Entry], error) {
 	resource, rest, found := strings.Cut(q.Continue, ".")
-	q.Continue = rest
-	switch {
-	case !found && resource == "":
-		return d.first(ctx, q)
-	case found && resource == v1.ResourceSyncSets:
-		return d.first(ctx, q)
-	case found && resource == v1.ResourceSelectorSyncSets:
-		list, err := d.selectorSyncSets.List(ctx, q)
-		return entries(list, v1.ResourceSelectorSyncSets), err
+	for i, p := range d.parts {
+		if found && p.resource != resource || !found && resource != "" {
+			continue
+		}
+		q.Continue = rest
+		page, err := p.list(ctx, q)
+		if page.Continue == "" && i+1 < len(d.parts) {
+			page.Continue = d.parts[i+1].resource + "."
+		}
+		return page, err
 	}
 	return v1.List[Entry]{}, errs.New(errs.Invalid, "continue is not a token of this list; take it from the page before")
 }
 
-// first returns a page of syncsets, whose last one leads to the selectorsyncsets.
-func (d *Directory) first(ctx context.Context, q request.List) (v1.List[Entry], error) {
-	list, err := d.syncSets.List(ctx, q)
-	page := entries(list, v1.ResourceSyncSets)
-	if page.Continue == "" {
-		page.Continue = v1.ResourceSelectorSyncSets + "."
-	}
-	return page, err
-}
-
-func entries[T any](list v1.List[T], resource string) v1.List[Entry] {
-	page := v1.List[Entry]{Items: make([]Entry, 0, len(list.Items)), Revision: list.Revision}
-	for _, document := range list.Items {
-		page.Items = append(page.Items, Entry{Resource: resource, Document: document})
-	}
-	if list.Continue != "" {
-		page.Continue = resource + "." + list.Continue
-	}
-	return page
+// entries makes a part of a list of one resource.
+func entries[T any](resource string, list List[T]) part {
+	return part{resource: resource, list: func(ctx context.Context, q request.List) (v1.List[Entry], error) {
+		found, err := list(ctx, q)
+		page := v1.List[Entry]{Items: make([]Entry, 0, len(found.Items)), Revision: found.Revision}
+		for _, document := range found.Items {
+			page.Items = append(page.Items, Entry{Resource: resource, Document: document})
+		}
+		if found.Continue != "" {
+			page.Continue = resource + "." + found.Continue
+		}
+		return page, err
+	}}
 }

@@ -23,7 +23,9 @@ import (
 	"github.com/syncsets/syncsets/libs/errs"
 	"github.com/syncsets/syncsets/libs/outbox"
 	"github.com/syncsets/syncsets/libs/rest"
+	"github.com/syncsets/syncsets/libs/seal"
 	"github.com/syncsets/syncsets/services/syncsets/internal/postgres"
+	"github.com/syncsets/syncsets/services/syncsets/internal/secret"
 	"github.com/syncsets/syncsets/services/syncsets/internal/syncset"
 	"github.com/syncsets/syncsets/services/syncsets/internal/transport"
 )
@@ -36,20 +38,55 @@ type fixture struct {
 	public, internal *httptest.Server
 	db               *devstack.PG
 	woken            atomic.Int64
+	keys             *seal.Keys
+	logged           syncBuffer
 }
+
+// syncBuffer is a buffer that several goroutines write to.
+type syncBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+// system is the installation that the fixture's database belongs to.
+const system = "0b2f4a5e-3a60-4c83-8c43-6d6b3a3b1f10"
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
+	return newFixtureFor(t, auth.NewNone())
+}
+
+func newFixtureFor(t *testing.T, access auth.Authenticator) *fixture {
+	t.Helper()
 	f := &fixture{T: t, db: devstack.Postgres(t, postgres.Schema)}
+	var err error
+	if f.keys, err = seal.Parse(seal.Generate()); err != nil {
+		t.Fatal(err)
+	}
 	wake := func() { f.woken.Add(1) }
 	syncSets := syncset.New(syncset.SyncSets(), postgres.NewStore[v1.SyncSet](f.db.Pool, v1.ResourceSyncSets), syncset.Rules{}, wake)
 	selectorSyncSets := syncset.New(syncset.SelectorSyncSets(),
 		postgres.NewStore[v1.SelectorSyncSet](f.db.Pool, v1.ResourceSelectorSyncSets), syncset.Rules{}, wake)
+	secrets := postgres.NewSecretStore(f.db.Pool, f.keys, system, wake)
 	log := outbox.NewLog(f.db.Pool, postgres.Schema)
-	options := rest.Options{Service: "syncsets", Auth: auth.NewNone(), Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
-	public, internal := rest.NewAPI(options), rest.NewAPI(options)
-	transport.Routes(public, syncSets, selectorSyncSets, log)
-	transport.Internal(internal, syncset.NewDirectory(syncSets, selectorSyncSets), log)
+	options := rest.Options{Service: "syncsets", Auth: access, Log: slog.New(slog.NewTextHandler(io.MultiWriter(t.Output(), &f.logged), nil))}
+	public := rest.NewAPI(options)
+	options.Auth = auth.NewShared("")
+	internal := rest.NewAPI(options)
+	transport.Routes(public, syncSets, selectorSyncSets, secret.NewService(secrets, secrets), log)
+	transport.Internal(internal, syncset.NewDirectory(syncSets.List, selectorSyncSets.List, secrets.List), secrets.Data, log)
 	f.public, f.internal = httptest.NewServer(public.Handler()), httptest.NewServer(internal.Handler())
 	t.Cleanup(f.public.Close)
 	t.Cleanup(f.internal.Close)

@@ -11,6 +11,7 @@ import (
 	"github.com/syncsets/syncsets/libs/document"
 	"github.com/syncsets/syncsets/libs/outbox"
 	"github.com/syncsets/syncsets/libs/rest"
+	"github.com/syncsets/syncsets/services/syncsets/internal/secret"
 	"github.com/syncsets/syncsets/services/syncsets/internal/syncset"
 )
 
@@ -22,11 +23,13 @@ type (
 )
 
 // Routes is the whole public surface of the service.
-func Routes(a *rest.API, syncSets *SyncSets, selectorSyncSets *SelectorSyncSets, log *outbox.Log) {
+func Routes(a *rest.API, syncSets *SyncSets, selectorSyncSets *SelectorSyncSets, secrets *secret.Service, log *outbox.Log) {
 	documents(a, syncSets, v1.KindSyncSet, v1.ResourceSyncSets, "/{namespace}/{name}")
 	documents(a, selectorSyncSets, v1.KindSelectorSyncSet, v1.ResourceSelectorSyncSets, "/{name}")
+	secretDocuments(a, secrets)
 	for _, of := range []struct{ kind, resource string }{
 		{v1.KindSyncSet, v1.ResourceSyncSets}, {v1.KindSelectorSyncSet, v1.ResourceSelectorSyncSets},
+		{v1.KindSecret, v1.ResourceSecrets},
 	} {
 		rest.Handle(a, rest.Route{
 			Operation: "Read" + of.kind + "Events", Method: http.MethodGet, Path: "/v1/events/" + of.resource,
@@ -50,8 +53,27 @@ func documents[T any, P syncset.Pointer[T]](a *rest.API, s *syncset.Service[T, P
 	rest.Handle(a, remove, s.Delete, rest.DeleteOf)
 }
 
-// Internal is what the other services may ask: the whole event log, and all sets of both kinds at one position of it.
-func Internal(a *rest.API, directory *syncset.Directory, log *outbox.Log) {
+// secretDocuments are the routes of secrets. Writes that carry values need the verb secrets beside write.
+func secretDocuments(a *rest.API, s *secret.Service) {
+	const collection, item = "/v1/" + v1.ResourceSecrets, "/v1/" + v1.ResourceSecrets + "/{namespace}/{name}"
+	route := func(operation, method, path string, verb auth.Verb, query ...string) rest.Route {
+		return rest.Route{Operation: operation, Method: method, Path: path, Verb: verb, Resource: v1.ResourceSecrets, Query: query}
+	}
+	rest.Handle(a, route("CreateSecret", http.MethodPost, collection, auth.Write), s.Create, rest.CreateOf(secret.Validate))
+	rest.Handle(a, route("ListSecrets", http.MethodGet, collection, auth.Read, rest.ListParameters...), s.List, rest.ListOf)
+	rest.Handle(a, route("GetSecret", http.MethodGet, item, auth.Read), s.Get, rest.KeyOf)
+	rest.Handle(a, route("PutSecret", http.MethodPut, item, auth.Write), s.Put, rest.PutOf[v1.Secret](secret.Validate))
+	remove := route("DeleteSecret", http.MethodDelete, item, auth.Write)
+	remove.Status = http.StatusNoContent
+	rest.Handle(a, remove, s.Delete, rest.DeleteOf)
+}
+
+// Values opens the values of the secret with a uid. It returns errs.NotFound when there is none.
+type Values func(ctx context.Context, uid string) (secret.Data, error)
+
+// Internal is what the other services may ask: the whole event log, all sets and secrets at one position of it, and the values of a secret.
+// Only what holds the internal token may reach it.
+func Internal(a *rest.API, directory *syncset.Directory, values Values, log *outbox.Log) {
 	rest.Handle(a, rest.Route{
 		Operation: "ReadEvents", Method: http.MethodGet, Path: "/internal/v1/events", Verb: auth.Read, Resource: "events",
 		Query: rest.FeedParameters,
@@ -60,6 +82,9 @@ func Internal(a *rest.API, directory *syncset.Directory, log *outbox.Log) {
 		Operation: "ListSets", Method: http.MethodGet, Path: "/internal/v1/sets", Verb: auth.Read, Resource: "sets",
 		Query: []string{"limit", "continue"},
 	}, document.Snapshot(directory.List), rest.ListOf)
+	rest.Handle(a, rest.Route{
+		Operation: "GetSecretData", Method: http.MethodGet, Path: "/internal/v1/secrets/{uid}/data", Verb: auth.Secrets, Resource: v1.ResourceSecrets,
+	}, rest.Op[string, secret.Data](values), rest.PathValue("uid"))
 }
 
 // feed reads the log of one resource, of all where resource is empty.

@@ -197,7 +197,7 @@ func TestListsFilterAndPage(t *testing.T) {
 	f.must(http.StatusBadRequest, "GET", "/v1/syncsets?limit=1001", "")
 }
 
-func TestTheInternalListShowsBothKindsAtOnePosition(t *testing.T) {
+func TestTheInternalListShowsSetsAndSecretsAtOnePosition(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.relay()
@@ -209,6 +209,10 @@ func TestTheInternalListShowsBothKindsAtOnePosition(t *testing.T) {
 	for i := range 3 {
 		f.must(http.StatusCreated, "PUT", fmt.Sprintf("/v1/selectorsyncsets/b%d", i), `{"clusterSelector":{}}`)
 		want = append(want, fmt.Sprintf("selectorsyncsets b%d", i))
+	}
+	for i := range 3 {
+		f.must(http.StatusCreated, "PUT", fmt.Sprintf("/v1/secrets/foo/c%d", i), `{}`)
+		want = append(want, fmt.Sprintf("secrets c%d", i))
 	}
 	var got, revisions []string
 	query := "?limit=2"
@@ -265,7 +269,8 @@ func TestFeedsShowWhatWasWritten(t *testing.T) {
 func TestUnknownPathsAndMethodsAreTold(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	f.must(http.StatusNotFound, "GET", "/v1/secrets", "")
+	f.must(http.StatusNotFound, "GET", "/v1/nothing", "")
+	f.must(http.StatusNotFound, "GET", "/internal/v1/secrets/"+system+"/data", "")
 	f.must(http.StatusNotFound, "GET", "/internal/v1/sets", "")
 	a := f.must(http.StatusMethodNotAllowed, "DELETE", "/v1/syncsets", "")
 	if got := a.header.Get("Allow"); !strings.Contains(got, "POST") || !strings.Contains(got, "GET") {
