@@ -7,6 +7,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	v1 "github.com/syncsets/syncsets/libs/api/v1"
+	"github.com/syncsets/syncsets/libs/errs"
 	"github.com/syncsets/syncsets/services/reconciler/internal/inventory"
 	"github.com/syncsets/syncsets/services/reconciler/internal/render"
 )
@@ -14,8 +16,21 @@ import (
 var marks = render.Marks{Owner: "SyncSet foo/a", OwnerUID: "1", Installation: "2"}
 
 func one(text string) render.Item {
-	return render.Resources([]json.RawMessage{json.RawMessage(text)}, marks)[0]
+	return only(v1.SetSpec{Resources: []json.RawMessage{json.RawMessage(text)}})
 }
+
+// only renders a set of one item for a cluster.
+func only(spec v1.SetSpec) render.Item {
+	return render.Parse(spec, marks).Render(facts, noSecrets, keyed)[0]
+}
+
+var facts = render.Facts{Namespace: "foo", Name: "one", UID: "c", Labels: map[string]string{"region": "eu", "none": ""}}
+
+func noSecrets(v1.NamespacedName) (render.SecretValue, error) {
+	return render.SecretValue{}, errs.New(errs.NotFound, "no such secret")
+}
+
+func keyed(body []byte) []byte { return append([]byte("keyed "), body...) }
 
 func TestAResourceIsSentWithOurMarksAndItsNumbersAsTheyWere(t *testing.T) {
 	t.Parallel()

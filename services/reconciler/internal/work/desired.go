@@ -2,9 +2,13 @@ package work
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 
+	v1 "github.com/syncsets/syncsets/libs/api/v1"
+	"github.com/syncsets/syncsets/libs/errs"
 	"github.com/syncsets/syncsets/services/reconciler/internal/decide"
 	"github.com/syncsets/syncsets/services/reconciler/internal/inventory"
 	"github.com/syncsets/syncsets/services/reconciler/internal/render"
@@ -41,12 +45,34 @@ func (r *run) set(row SetRow) decide.Set {
 		Mode: d.spec.ResourceApplyMode, DeletionPolicy: d.spec.DeletionPolicy, Adopt: d.spec.Adopt,
 		DeleteProtectedKinds: d.spec.DeleteProtectedKinds, Suspended: d.spec.Suspended, Fault: d.fault, Previous: row.Previous,
 	}
-	for _, i := range d.items {
+	for _, i := range d.set.Render(r.facts(), r.secret, r.digest) {
 		s.Items = append(s.Items, decide.Item{
-			Index: i.Index, Identity: i.Identity, Version: i.Version, Object: i.Object, Hash: i.Hash, Fault: i.Fault, Defines: i.Defines,
+			Index: i.Index, Type: i.Type, Identity: i.Identity, Version: i.Version, Object: i.Object, Hash: i.Hash, PatchType: i.PatchType,
+			CreateOnly: i.CreateOnly, Fault: i.Fault, Refused: i.Refused, Defines: i.Defines,
 		})
 	}
 	return s
+}
+
+// facts are what templates may know of the cluster.
+func (r *run) facts() render.Facts {
+	c := r.snap.Cluster
+	return render.Facts{Namespace: c.Namespace, Name: c.Name, UID: r.claim.ClusterUID, Labels: c.Labels}
+}
+
+// secret returns a stored secret with its values.
+func (r *run) secret(ref v1.NamespacedName) (render.SecretValue, error) {
+	if _, known := r.snap.Secrets[ref]; !known {
+		return render.SecretValue{}, errs.New(errs.NotFound, "no such secret")
+	}
+	return render.SecretValue{}, errs.New(errs.Unavailable, "its values have not arrived yet")
+}
+
+// digest is the keyed hash of what may hold values of Secrets.
+func (r *run) digest(body []byte) []byte {
+	h := hmac.New(sha256.New, []byte(r.pool.config.Installation))
+	h.Write(body)
+	return h.Sum(nil)
 }
 
 // mapKinds finds out how each item's kind is reached. Only an unreachable target is an error: a kind that is not there, or a

@@ -19,8 +19,8 @@ const (
 
 // decoded is one generation of a set, ready to be sent: it depends on nothing but the document and the installation.
 type decoded struct {
-	spec  v1.SetSpec // without its resources
-	items []render.Item
+	spec  v1.SetSpec // without its items
+	set   *render.Set
 	fault string
 	size  int
 }
@@ -61,16 +61,17 @@ func (c *setCache) put(k setKey, d *decoded) {
 	}
 }
 
-// decodeSet reads a document and renders its resources.
+// decodeSet reads a document.
 func decodeSet(row SetRow, installation string) *decoded {
-	d := &decoded{size: 2 * len(row.Document)}
+	d := &decoded{set: &render.Set{}, size: len(row.Document)}
 	if err := json.Unmarshal(row.Document, &d.spec); err != nil {
 		d.fault = decide.Truncate("failed to decode the set: " + err.Error())
 		return d
 	}
-	d.items = render.Resources(d.spec.Resources, render.Marks{
+	d.set = render.Parse(d.spec, render.Marks{
 		Owner: decide.Owner(row.Resource, row.Namespace, row.Name), OwnerUID: row.UID, Installation: installation,
 	})
-	d.spec.Resources = nil
+	d.size = d.set.Size()
+	d.spec.Resources, d.spec.Patches, d.spec.SecretMappings = nil, nil, nil
 	return d
 }
