@@ -165,21 +165,31 @@ func status(s syncstatus.Set) string {
 	return text
 }
 
-func succeed(plan decide.Plan) map[inventory.Identity]syncstatus.Outcome {
-	outcomes := map[inventory.Identity]syncstatus.Outcome{}
+// succeed says that everything that a plan sends is done.
+func succeed(plan decide.Plan) syncstatus.Outcomes {
+	o := syncstatus.Outcomes{Objects: map[inventory.Identity]syncstatus.Outcome{}, Patches: map[syncstatus.PatchKey]syncstatus.Outcome{}}
 	for _, s := range plan.Sets {
 		for _, step := range s.Steps {
-			if step.Action == decide.Apply {
-				outcomes[step.Identity] = syncstatus.Outcome{UID: "u", ResourceVersion: "2"}
+			done := syncstatus.Outcome{UID: "u", ResourceVersion: "2", Created: step.Absent}
+			switch step.Action {
+			case decide.Apply, decide.Create, decide.Merge:
+				o.Objects[step.Identity] = done
+			case decide.Patch:
+				o.Patches[syncstatus.PatchKey{SetUID: step.SetUID, Item: step.Item}] = done
 			}
 		}
 	}
 	for _, step := range plan.Removals {
 		if step.Action == decide.Delete || step.Action == decide.Release {
-			outcomes[step.Identity] = syncstatus.Outcome{}
+			o.Objects[step.Identity] = syncstatus.Outcome{}
 		}
 	}
-	return outcomes
+	return o
+}
+
+// writes reports whether a step sends an item.
+func writes(s decide.Step) bool {
+	return s.Action == decide.Apply || s.Action == decide.Create || s.Action == decide.Merge || s.Action == decide.Patch
 }
 
 func line(s decide.Step) string {
@@ -191,10 +201,21 @@ func line(s decide.Step) string {
 		{s.Intent, "intent"},
 		{s.Absent, "absent"},
 		{s.Awaited, "awaited"},
-		{s.Action == decide.Apply && s.Row.Existed, "existed"},
+		{writes(s) && s.Row.Existed, "existed"},
 		{s.Row.MarkedUID != "", "marked " + s.Row.MarkedUID},
 		{s.Retained, "retained"},
 		{s.Retry, "retry"},
+		{s.Once, "once"},
+		{s.Patched, "patched"},
+		{s.Recreate, "recreate"},
+		{s.Adopt, "adopt"},
+		{s.Migrate, "migrate"},
+		{s.Ask, "ask"},
+		{s.Waiting, "waiting"},
+		{s.Drift != "", "drift by " + s.Drift},
+		{s.PatchType != "", s.PatchType},
+		{s.Unless.UID != "", "unless " + s.Unless.UID + " is at " + s.Unless.ResourceVersion},
+		{writes(s) && s.Object == nil, "WITHOUT OBJECT"},
 	}
 	for _, f := range flags {
 		if f.on {

@@ -34,7 +34,7 @@ func claim(in Input) claims {
 }
 
 // claimed returns the identities a set wants: what it renders; with an item that cannot be rendered, or suspended, what it has
-// as well. opaque says that there may be more.
+// as well. Patches want nothing. opaque says that there may be more.
 func (s Set) claimed(rows []inventory.Row) (wanted []inventory.Identity, opaque bool) {
 	if s.Target == nil && !s.Suspended {
 		return nil, false
@@ -44,7 +44,7 @@ func (s Set) claimed(rows []inventory.Row) (wanted []inventory.Identity, opaque 
 	for _, i := range s.Items {
 		keep = keep || i.Fault != ""
 		switch {
-		case s.Target == nil:
+		case s.Target == nil || !i.claims():
 		case i.Name == "" || i.Kind == "":
 			opaque = true
 		default:
@@ -76,7 +76,9 @@ func (s Set) Rendered() []inventory.Identity {
 	}
 	ids := make([]inventory.Identity, 0, len(s.Items))
 	for _, i := range s.Items {
-		ids = append(ids, i.names()...)
+		if i.claims() {
+			ids = append(ids, i.names()...)
+		}
 	}
 	return ids
 }

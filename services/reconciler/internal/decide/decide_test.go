@@ -139,7 +139,7 @@ func TestApplying(t *testing.T) {
 			"a kind that nobody brings is waited for in later runs",
 			decide.Input{Sets: sets{with(set("a", widget("w")), unmapped(0, false))}},
 			[]string{
-				"a Fail Widget ns/w, retry: failed to apply resource 0 (Widget ns/w): waiting for kind Widget in example.com/v1",
+				"a Fail Widget ns/w, retry, waiting: failed to apply resource 0 (Widget ns/w): waiting for kind Widget in example.com/v1",
 				"= a Failure/WaitingForKind retry 5s [w Failed]",
 			},
 		}, {

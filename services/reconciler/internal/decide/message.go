@@ -1,19 +1,28 @@
 package decide
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
 	"github.com/syncsets/syncsets/services/reconciler/internal/inventory"
+	"github.com/syncsets/syncsets/services/reconciler/internal/render"
 )
 
 // MaxMessage is the length of a failure message in bytes.
 const MaxMessage = 1024
 
-// ItemFailure names an item and why it failed: "failed to apply resource 2 (ConfigMap default/foobar): ...".
+// ItemFailure names an item and why it failed: "failed to apply resource 2 (ConfigMap default/foobar): ...", "failed to apply
+// patch 0: ...".
 func ItemFailure(s Step, why string) string {
-	return Truncate(fmt.Sprintf("failed to apply resource %d (%s): %s", s.Item, s.Identity, why))
+	if s.Type == render.Patch {
+		return Truncate(fmt.Sprintf("failed to apply patch %d: %s", s.Item, why))
+	}
+	return Truncate(fmt.Sprintf("failed to apply %s %d (%s): %s", typeName(s.Type), s.Item, s.Identity, why))
 }
+
+// typeName returns how a message calls an item: a resource unless it says otherwise.
+func typeName(t render.Type) string { return string(cmp.Or(t, render.Resource)) }
 
 // DeleteFailure names an object and why it could not be deleted: "failed to delete v1, Kind=ConfigMap default/foobar: ...".
 func DeleteFailure(s Step, why string) string {

@@ -114,7 +114,7 @@ func (d decision) newItems(s Set) []inventory.Identity {
 	}
 	var fresh []inventory.Identity
 	for _, i := range s.Items {
-		if r := d.rows[i.Identity]; !r.Confirmed() || r.SetUID != s.UID {
+		if r := d.rows[i.Identity]; i.claims() && (!r.Confirmed() || r.SetUID != s.UID) {
 			fresh = append(fresh, i.Identity)
 		}
 	}

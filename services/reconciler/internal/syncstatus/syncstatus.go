@@ -3,11 +3,13 @@
 package syncstatus
 
 import (
+	"reflect"
 	"time"
 
 	v1 "github.com/syncsets/syncsets/libs/api/v1"
 	"github.com/syncsets/syncsets/services/reconciler/internal/decide"
 	"github.com/syncsets/syncsets/services/reconciler/internal/inventory"
+	"github.com/syncsets/syncsets/services/reconciler/internal/render"
 )
 
 // Causes that a set shows while it is Pending, or waits to be tried again, besides those of v1.
@@ -31,14 +33,30 @@ type Set struct {
 	Gone          bool // the set had to go, and nothing of it is left
 }
 
-// Outcome is what became of an Apply, Delete or Release step. A step without one was not attempted.
+// Outcomes are what became of the steps of a plan. A step without one was not attempted.
+type Outcomes struct {
+	Objects map[inventory.Identity]Outcome
+	Patches map[PatchKey]Outcome
+	Health  map[inventory.Identity]Health // of Unchanged steps that asked for it
+}
+
+// PatchKey names a patch: an object may have any number of them, besides being an item itself.
+type PatchKey struct {
+	SetUID string
+	Item   int
+}
+
+// Outcome is what became of a step that sends something.
 type Outcome struct {
 	Err            string // the failure message; "" when the step succeeded
 	WaitingForKind bool
 
-	Resource             string // of Apply: how the kind turned out to be reached; "" when the step knew
-	UID, ResourceVersion string // of Apply
+	Resource             string // of an item: how the kind turned out to be reached; "" when the step knew
+	UID, ResourceVersion string // of an item
 	Created, Existed     bool
+	Untouched            bool   // of Create: it was there; of Patch: the target is still as it was left
+	Fields               []byte // digest of our entries in managedFields
+	Health               Health
 
 	Deleting bool // of Delete: asked for, not yet gone
 	NotOurs  bool // of Delete: left alone
@@ -60,7 +78,7 @@ type Report struct {
 }
 
 // Of makes the report. chance returns numbers in [0, 1) for the jitter of retries.
-func Of(in decide.Input, plan decide.Plan, outcomes map[inventory.Identity]Outcome, chance func() float64) Report {
+func Of(in decide.Input, plan decide.Plan, outcomes Outcomes, chance func() float64) Report {
 	b := builder{
 		in: in, outcomes: outcomes, chance: chance, sets: map[string]*state{}, rows: map[inventory.Identity]inventory.Row{},
 		owning: map[string]bool{},
@@ -85,23 +103,61 @@ func Of(in decide.Input, plan decide.Plan, outcomes map[inventory.Identity]Outco
 		b.removal(b.sets[step.SetUID], step)
 	}
 	b.leftovers(handled)
+	b.settlePatched(plan)
 	return b.finish(plan)
 }
 
-// Unreachable turns a report into one of a target that could not be reached: no set is a Success or a Failure of its own.
+// Unreachable turns a report into one of a target that could not be reached: no set is a Success or a Failure of its own, and nobody
+// knows how its objects are. What was patched before stays recorded.
 func (r Report) Unreachable(in decide.Input, message string) Report {
-	r.Sets, r.RetryIn, r.Retired, r.Succeeded = nil, 0, nil, false
+	patches := r.patches()
+	r.Sets, r.RetryIn, r.Retired, r.Succeeded, r.Health = nil, 0, nil, false, ""
 	for _, s := range in.Sets {
-		result, cause := v1.ResultPending, v1.CauseUnreachable
+		set := asBefore(s)
+		set.Result, set.Cause, set.Message = v1.ResultPending, v1.CauseUnreachable, message
 		if s.Suspended {
-			result, cause = v1.ResultSuspended, v1.CauseSuspended
+			set.Result, set.Cause = v1.ResultSuspended, v1.CauseSuspended
 		}
-		r.Sets = append(r.Sets, Set{
-			UID: s.UID, Observed: s.Previous.Observed, Result: result, Cause: cause, Message: message, KeepRetry: true,
-			Objects: s.Previous.Objects,
-		})
+		if sent, found := patches[s.UID]; found {
+			set.Patches = sent
+		}
+		if set.Health != "" {
+			set.Health, r.Health = v1.HealthUnknown, v1.HealthUnknown
+		}
+		r.Sets = append(r.Sets, set)
 	}
 	return r
+}
+
+// Interrupted turns a report into one of a run that did not come to its end: sets are as before, but for the patches that were sent.
+func (r Report) Interrupted(in decide.Input) Report {
+	patches := r.patches()
+	r.Sets, r.RetryIn, r.Retired, r.Succeeded, r.Health = nil, 0, nil, false, ""
+	for _, s := range in.Sets {
+		set := asBefore(s)
+		if sent, found := patches[s.UID]; found && !reflect.DeepEqual(sent, s.Previous.Patches) {
+			set.Patches = sent
+			r.Sets = append(r.Sets, set)
+		}
+	}
+	return r
+}
+
+// asBefore returns the state that the last run left.
+func asBefore(s decide.Set) Set {
+	p := s.Previous
+	return Set{
+		UID: s.UID, Observed: p.Observed, Result: p.Result, Cause: p.Cause, Message: p.Message, KeepRetry: true, Objects: p.Objects,
+		Health: p.Health, Patches: p.Patches,
+	}
+}
+
+func (r Report) patches() map[string][]decide.PatchRecord {
+	of := make(map[string][]decide.PatchRecord, len(r.Sets))
+	for _, s := range r.Sets {
+		of[s.UID] = s.Patches
+	}
+	return of
 }
 
 // state gathers what is known of one set.
@@ -119,7 +175,7 @@ type state struct {
 
 type builder struct {
 	in       decide.Input
-	outcomes map[inventory.Identity]Outcome
+	outcomes Outcomes
 	chance   func() float64
 	sets     map[string]*state
 	rows     map[inventory.Identity]inventory.Row
@@ -133,7 +189,7 @@ func (b builder) retained(s decide.Set) []v1.ObjectStatus {
 	for _, o := range s.Previous.Objects {
 		again := false
 		for _, i := range s.Items {
-			again = again || (i.Kind == o.Kind && i.Namespace == o.Namespace && i.Name == o.Name)
+			again = again || (i.Type != render.Patch && i.Kind == o.Kind && i.Namespace == o.Namespace && i.Name == o.Name)
 		}
 		if o.State == v1.StateRetained && !again {
 			kept = append(kept, o)
@@ -155,7 +211,7 @@ func (b *builder) leftovers(handled map[inventory.Identity]bool) {
 		}
 	}
 	for _, r := range b.in.Inventory {
-		_, moved := b.outcomes[r.Identity]
+		_, moved := b.outcomes.Objects[r.Identity]
 		if handled[r.Identity] || moved || rendered[r.Identity][r.SetUID] {
 			continue
 		}
@@ -169,6 +225,7 @@ func (b *builder) leftovers(handled map[inventory.Identity]bool) {
 // finish adds up what was gathered.
 func (b builder) finish(plan decide.Plan) Report {
 	b.report.Succeeded = true
+	health := b.health()
 	for _, s := range b.in.Sets {
 		st := b.sets[s.UID]
 		if st.disposition == decide.Wait {
@@ -177,10 +234,12 @@ func (b builder) finish(plan decide.Plan) Report {
 			continue
 		}
 		result := st.result(plan.Cause, b.chance)
+		result.Health, result.Patches = health[s.UID], b.patches(s, st.disposition)
 		b.retryIn(result.RetryIn)
 		b.report.Succeeded = b.report.Succeeded && (result.Result == v1.ResultSuccess || result.Gone)
 		b.report.Sets = append(b.report.Sets, result)
 	}
+	b.report.Health = worstOf(health)
 	b.retire(plan)
 	return b.report
 }

@@ -1,0 +1,89 @@
+package syncstatus
+
+import (
+	"cmp"
+
+	"github.com/syncsets/syncsets/services/reconciler/internal/decide"
+	"github.com/syncsets/syncsets/services/reconciler/internal/inventory"
+	"github.com/syncsets/syncsets/services/reconciler/internal/render"
+)
+
+// patches returns what is to be remembered of a set's patches: those that it still has, as they were sent last.
+func (b *builder) patches(s decide.Set, d decide.Disposition) []decide.PatchRecord {
+	if d != decide.Act || s.Fault != "" {
+		return s.Previous.Patches
+	}
+	var records []decide.PatchRecord
+	for _, i := range s.Items {
+		if i.Type != render.Patch {
+			continue
+		}
+		record, known := recorded(s.Previous.Patches, i)
+		o, attempted := b.outcomes.Patches[PatchKey{s.UID, i.Index}]
+		if attempted && o.Err == "" && !o.Untouched {
+			record, known = decide.PatchRecord{Identity: i.Identity, Hash: i.Hash, UID: o.UID, ResourceVersion: o.ResourceVersion}, true
+		}
+		if known {
+			record.Index = i.Index
+			records = append(records, record)
+		}
+	}
+	return records
+}
+
+// recorded returns what is remembered of a patch. One that cannot be rendered now is still the one at its place.
+func recorded(records []decide.PatchRecord, i decide.Item) (decide.PatchRecord, bool) {
+	if i.Fault == "" {
+		return decide.Recorded(records, i)
+	}
+	for _, r := range records {
+		if r.Index == i.Index {
+			return r, true
+		}
+	}
+	return decide.PatchRecord{}, false
+}
+
+// settlePatched brings the rows of objects that were patched in this run up to what the patch left, so that the next verification does
+// not take our own patch for somebody's drift.
+func (b *builder) settlePatched(plan decide.Plan) {
+	for _, s := range plan.Sets {
+		for _, step := range s.Steps {
+			o := b.outcomes.Patches[PatchKey{step.SetUID, step.Item}]
+			if step.Action != decide.Patch || o.Err != "" || o.ResourceVersion == "" || o.Untouched {
+				continue
+			}
+			row, found := b.written(step.Identity)
+			if found && row.ObjectUID == o.UID && later(o.ResourceVersion, row.ResourceVersion) {
+				row.ResourceVersion, row.Fields = o.ResourceVersion, o.Fields
+				b.rewrite(row)
+			}
+		}
+	}
+}
+
+// written returns a row as it is after the run.
+func (b *builder) written(id inventory.Identity) (inventory.Row, bool) {
+	for _, r := range b.report.Upserts {
+		if r.Identity == id {
+			return r, true
+		}
+	}
+	row, known := b.rows[id]
+	return row, known
+}
+
+func (b *builder) rewrite(row inventory.Row) {
+	for n, r := range b.report.Upserts {
+		if r.Identity == row.Identity {
+			b.report.Upserts[n] = row
+			return
+		}
+	}
+	b.upsert(row)
+}
+
+// later reports whether a resource version is newer than another: they are decimal numbers, of any length.
+func later(a, b string) bool {
+	return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b)) > 0
+}
