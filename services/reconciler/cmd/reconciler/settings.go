@@ -29,7 +29,7 @@ type settings struct {
 	clustersURL, syncsetsURL string
 	roles                    []string
 	workers                  int
-	reapply                  time.Duration
+	reapply, verify          time.Duration
 	budget                   postgres.Budget
 	targets                  kubeconfig.Policy
 	sharedTargets            bool
@@ -41,6 +41,7 @@ func (s *settings) declare(set *config.Set) {
 	set.Func("ROLES", strings.Join(allRoles, ","), "what this process does: any of plan, dispatch, work, api", s.parseRoles)
 	set.Int(&s.workers, "WORKERS", 16, 1, "clusters worked on at once")
 	set.Duration(&s.reapply, "REAPPLY_INTERVAL", 2*time.Hour, "how often everything is applied again")
+	set.Duration(&s.verify, "VERIFY_INTERVAL", 15*time.Minute, "how often what was applied is compared with the target")
 	set.Func("DELETION_BUDGET", "5,10%", "clusters that may lose objects of a set within an hour unasked: a number, and a share of its clusters",
 		func(text string) (err error) {
 			s.budget, err = postgres.ParseBudget(text)

@@ -144,7 +144,7 @@ func (w *parts) work(context.Context) error {
 	}
 	pool, err := work.New(work.Config{
 		Store: w.store, Targets: targets, Unseal: w.unseal, AMQP: p.AMQP("work"), Holder: holder(), Slots: w.own.workers,
-		Installation: w.installation, SharedTargets: w.own.sharedTargets, Reapply: w.own.reapply, Log: p.Log, Wake: w.wake,
+		Installation: w.installation, SharedTargets: w.own.sharedTargets, Reapply: w.own.reapply, Verify: w.own.verify, Log: p.Log, Wake: w.wake,
 	})
 	if err != nil {
 		return err

@@ -43,7 +43,7 @@ func (d decision) item(s Set, i Item) Step {
 	step := Step{SetUID: s.UID, Item: i.Index, Type: i.Type, Identity: i.Identity, Version: i.Version, Resource: i.Resource}
 	switch {
 	case i.Fault != "":
-		step.Action, step.Message = Fail, i.Fault
+		step.Action, step.Message, step.Retry = Fail, i.Fault, i.Passing
 		return step
 	case !i.claims():
 		return d.patch(s, i, step)

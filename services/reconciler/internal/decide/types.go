@@ -71,6 +71,7 @@ type Item struct {
 	CreateOnly        bool        // whatever the set's behaviour: its name was made from generateName
 	Defines           render.Kind // what a CustomResourceDefinition brings
 	Fault             string      // why it cannot be rendered, as a complete failure message; it waits for a change of the set
+	Passing           bool        // of Fault: it may pass without a change
 	Refused           string      // why the target did not tell how the kind is reached; it may pass
 	Unmapped          bool        // the target does not know the kind (yet)
 	Awaited           bool        // the kind or the namespace comes with an item of this cluster's sets

@@ -2,6 +2,7 @@ package syncstatus
 
 import (
 	v1 "github.com/syncsets/syncsets/libs/api/v1"
+	"github.com/syncsets/syncsets/services/reconciler/internal/decide"
 	"github.com/syncsets/syncsets/services/reconciler/internal/inventory"
 )
 
@@ -19,8 +20,8 @@ var rollups = []string{"", v1.HealthCurrent, v1.HealthUnknown, v1.HealthInProgre
 // worse returns the worse of two, as it is rolled up.
 func worse(a, b string) string { return rollups[max(ranks[a], ranks[b])] }
 
-// health returns the worst health of each set's rows, as they are after the run.
-func (b *builder) health() map[string]string {
+// after returns the rows as they are after the run.
+func (b *builder) after() map[inventory.Identity]inventory.Row {
 	rows := make(map[inventory.Identity]inventory.Row, len(b.rows))
 	for id, r := range b.rows {
 		rows[id] = r
@@ -31,6 +32,11 @@ func (b *builder) health() map[string]string {
 	for _, id := range b.report.Drops {
 		delete(rows, id)
 	}
+	return rows
+}
+
+// health returns the worst health of each set's rows.
+func (b *builder) health(rows map[inventory.Identity]inventory.Row) map[string]string {
 	of := make(map[string]string, len(b.sets))
 	for _, r := range rows {
 		if _, known := b.sets[r.SetUID]; known {
@@ -38,6 +44,19 @@ func (b *builder) health() map[string]string {
 		}
 	}
 	return of
+}
+
+// progress notes whether there is anything whose health is worth asking for again, and whether it moves.
+func (b *builder) progress(rows map[inventory.Identity]inventory.Row) {
+	for id, r := range rows {
+		before := b.rows[id]
+		if st, known := b.sets[r.SetUID]; !known || st.disposition != decide.Act {
+			continue
+		}
+		on := r.Health == v1.HealthInProgress
+		b.report.InProgress = b.report.InProgress || on
+		b.report.Moved = b.report.Moved || on && (before.Health != r.Health || before.HealthMessage != r.HealthMessage)
+	}
 }
 
 func worstOf(sets map[string]string) string {

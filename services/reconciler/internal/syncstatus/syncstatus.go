@@ -73,6 +73,8 @@ type Report struct {
 	RetryIn time.Duration    // the earliest retry of any set; 0: none
 	Health  string           // the worst of the sets
 	Drifts  int              // objects found changed by others and healed
+	// InProgress says that objects of sets that were worked on are in progress, Moved that this is not as it was before the run.
+	InProgress, Moved bool
 	// Succeeded says that every set is a Success.
 	Succeeded bool
 }
@@ -107,11 +109,11 @@ func Of(in decide.Input, plan decide.Plan, outcomes Outcomes, chance func() floa
 	return b.finish(plan)
 }
 
-// Unreachable turns a report into one of a target that could not be reached: no set is a Success or a Failure of its own, and nobody
-// knows how its objects are. What was patched before stays recorded.
+// Unreachable turns a report into one of a target that could not be reached: no set is a Success or a Failure of its own. Health is
+// what was seen last, and what was patched before stays recorded.
 func (r Report) Unreachable(in decide.Input, message string) Report {
 	patches := r.patches()
-	r.Sets, r.RetryIn, r.Retired, r.Succeeded, r.Health = nil, 0, nil, false, ""
+	r.Sets, r.RetryIn, r.Retired, r.Succeeded = nil, 0, nil, false
 	for _, s := range in.Sets {
 		set := asBefore(s)
 		set.Result, set.Cause, set.Message = v1.ResultPending, v1.CauseUnreachable, message
@@ -121,9 +123,6 @@ func (r Report) Unreachable(in decide.Input, message string) Report {
 		if sent, found := patches[s.UID]; found {
 			set.Patches = sent
 		}
-		if set.Health != "" {
-			set.Health, r.Health = v1.HealthUnknown, v1.HealthUnknown
-		}
 		r.Sets = append(r.Sets, set)
 	}
 	return r
@@ -132,7 +131,7 @@ func (r Report) Unreachable(in decide.Input, message string) Report {
 // Interrupted turns a report into one of a run that did not come to its end: sets are as before, but for the patches that were sent.
 func (r Report) Interrupted(in decide.Input) Report {
 	patches := r.patches()
-	r.Sets, r.RetryIn, r.Retired, r.Succeeded, r.Health = nil, 0, nil, false, ""
+	r.Sets, r.RetryIn, r.Retired, r.Succeeded = nil, 0, nil, false
 	for _, s := range in.Sets {
 		set := asBefore(s)
 		if sent, found := patches[s.UID]; found && !reflect.DeepEqual(sent, s.Previous.Patches) {
@@ -225,7 +224,8 @@ func (b *builder) leftovers(handled map[inventory.Identity]bool) {
 // finish adds up what was gathered.
 func (b builder) finish(plan decide.Plan) Report {
 	b.report.Succeeded = true
-	health := b.health()
+	rows := b.after()
+	health := b.health(rows)
 	for _, s := range b.in.Sets {
 		st := b.sets[s.UID]
 		if st.disposition == decide.Wait {
@@ -240,6 +240,7 @@ func (b builder) finish(plan decide.Plan) Report {
 		b.report.Sets = append(b.report.Sets, result)
 	}
 	b.report.Health = worstOf(health)
+	b.progress(rows)
 	b.retire(plan)
 	return b.report
 }

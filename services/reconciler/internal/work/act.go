@@ -1,8 +1,10 @@
 package work
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,25 +25,32 @@ const (
 // outcomes gathers what became of each step.
 type outcomes struct {
 	mu sync.Mutex
-	of map[inventory.Identity]syncstatus.Outcome
+	of syncstatus.Outcomes
 }
 
-func (o *outcomes) set(id inventory.Identity, outcome syncstatus.Outcome) {
+func newOutcomes() outcomes {
+	return outcomes{of: syncstatus.Outcomes{
+		Objects: map[inventory.Identity]syncstatus.Outcome{}, Patches: map[syncstatus.PatchKey]syncstatus.Outcome{},
+	}}
+}
+
+func (o *outcomes) set(s decide.Step, outcome syncstatus.Outcome) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.of == nil {
-		o.of = map[inventory.Identity]syncstatus.Outcome{}
+	if s.Action == decide.Patch {
+		o.of.Patches[syncstatus.PatchKey{SetUID: s.SetUID, Item: s.Item}] = outcome
+		return
 	}
-	o.of[id] = outcome
+	o.of.Objects[s.Identity] = outcome
 }
 
 // all is for when nothing is under way any more.
-func (o *outcomes) all() map[inventory.Identity]syncstatus.Outcome { return o.of }
+func (o *outcomes) all() syncstatus.Outcomes { return o.of }
 
 // succeeded reports whether every one of ids was applied, or is gone.
 func (o *outcomes) succeeded(ids []inventory.Identity) bool {
 	for _, id := range ids {
-		if done, attempted := o.of[id]; !attempted || done.Err != "" || done.Deleting {
+		if done, attempted := o.of.Objects[id]; !attempted || done.Err != "" || done.Deleting {
 			return false
 		}
 	}
@@ -62,26 +71,24 @@ func (r *run) applyAll(ctx context.Context) error {
 	return group.Wait()
 }
 
-func sends(s decide.SetPlan) bool {
-	for _, step := range s.Steps {
-		if step.Action == decide.Apply {
-			return true
-		}
-	}
-	return false
+func sends(s decide.SetPlan) bool { return slices.ContainsFunc(s.Steps, writes) }
+
+// writes reports whether a step sends an item to the target.
+func writes(s decide.Step) bool {
+	return s.Action == decide.Apply || s.Action == decide.Create || s.Action == decide.Merge || s.Action == decide.Patch
 }
 
 // applySet applies one set, strictly in list order, until the first failure.
 func (r *run) applySet(ctx context.Context, s decide.SetPlan, giveUp time.Time) error {
 	for _, step := range s.Steps {
-		if step.Action != decide.Apply {
+		if !writes(step) {
 			continue
 		}
 		outcome, err := r.apply(ctx, step, giveUp)
 		if err != nil {
 			return err
 		}
-		r.outcomes.set(step.Identity, outcome)
+		r.outcomes.set(step, outcome)
 		if outcome.Err != "" {
 			return nil
 		}
@@ -89,13 +96,13 @@ func (r *run) applySet(ctx context.Context, s decide.SetPlan, giveUp time.Time) 
 	return nil
 }
 
-// apply applies one object. A kind or namespace that this run brings is waited for.
+// apply does what a step says to one object. A kind, a namespace or a patch's object that this run brings is waited for.
 func (r *run) apply(ctx context.Context, s decide.Step, giveUp time.Time) (syncstatus.Outcome, error) {
 	again := backoff.New(200*time.Millisecond, 2*time.Second)
 	for {
 		applied, err := r.applyMapped(ctx, &s)
-		if err == nil && applied.Terminating {
-			err = errors.New("it is being deleted")
+		if err == nil {
+			err = unfit(s, applied)
 		}
 		var missing *Missing
 		if errors.As(err, &missing) && missing.What == "kind" {
@@ -116,8 +123,36 @@ func (r *run) apply(ctx context.Context, s decide.Step, giveUp time.Time) (syncs
 		}
 		return syncstatus.Outcome{
 			Resource: s.Resource, UID: applied.UID, ResourceVersion: applied.ResourceVersion, Created: applied.Created, Existed: applied.Existed,
+			Untouched: applied.Untouched, Fields: applied.Fields, Health: applied.Health,
 		}, nil
 	}
+}
+
+// unfit says why an answer is none to be content with.
+func unfit(s decide.Step, a Applied) error {
+	switch {
+	case a.Terminating && !s.Once:
+		return errors.New("it is being deleted")
+	case a.Untouched && s.Action == decide.Create && !s.Once:
+		return errors.New("somebody else created it meanwhile")
+	}
+	return nil
+}
+
+// askHealth asks for the health of what was in progress.
+func (r *run) askHealth(ctx context.Context) (err error) {
+	var refs []decide.Ref
+	for _, s := range r.plan.Sets {
+		for _, step := range s.Steps {
+			if step.Ask {
+				refs = append(refs, decide.Ref{Identity: step.Identity, Version: step.Version, Resource: cmp.Or(step.Resource, step.Row.Resource)})
+			}
+		}
+	}
+	if len(refs) > 0 {
+		r.outcomes.of.Health, err = r.target.Health(ctx, refs)
+	}
+	return err
 }
 
 // applyMapped applies one object whose kind may have become known only now; s then tells how it is reached.
@@ -166,7 +201,7 @@ func (r *run) removeAll(ctx context.Context) error {
 			continue
 		}
 		if kept[s.Row.ObjectUID] {
-			r.outcomes.set(s.Identity, syncstatus.Outcome{Elsewhere: true})
+			r.outcomes.set(s, syncstatus.Outcome{Elsewhere: true})
 			continue
 		}
 		if time.Since(checked) > recheckAfter {
@@ -194,7 +229,7 @@ func (r *run) keptUIDs() map[string]bool {
 			kept[row.ObjectUID] = true
 		}
 	}
-	for _, o := range r.outcomes.all() {
+	for _, o := range r.outcomes.all().Objects {
 		if o.UID != "" {
 			kept[o.UID] = true
 		}
@@ -219,7 +254,7 @@ func (r *run) remove(ctx context.Context, s decide.Step) error {
 	if err != nil {
 		outcome = syncstatus.Outcome{Err: decide.DeleteFailure(s, err.Error())}
 	}
-	r.outcomes.set(s.Identity, outcome)
+	r.outcomes.set(s, outcome)
 	return nil
 }
 

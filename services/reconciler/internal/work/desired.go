@@ -18,9 +18,10 @@ import (
 func (r *run) input() decide.Input {
 	in := decide.Input{
 		Now: r.snap.Now, ClusterID: r.claim.ClusterUID, Suspended: r.snap.Cluster.Suspended, Paused: r.snap.Paused,
-		FullApply: r.claim.FullApply || r.snap.FullDue, AtOnce: r.claim.Class == 0,
+		FullApply: r.claim.FullApply || r.snap.FullDue, AtOnce: r.claim.Class == 0, AskHealth: r.snap.HealthDue,
 		Inventory: r.snap.Inventory, Removals: r.snap.Removals,
 	}
+	in.Verify = r.snap.VerifyDue && !in.FullApply
 	for _, row := range r.snap.Sets {
 		in.Sets = append(in.Sets, r.set(row))
 	}
@@ -155,10 +156,13 @@ func (r *run) mapItem(ctx context.Context, i *decide.Item, brought brought, miss
 func fit(i *decide.Item, namespaced bool) {
 	switch {
 	case namespaced && i.Namespace == "":
-		step := decide.Step{Item: i.Index, Identity: i.Identity}
+		step := decide.Step{Item: i.Index, Type: i.Type, Identity: i.Identity}
 		i.Fault = decide.ItemFailure(step, scopeError(i.Kind, namespaced).Error())
 	case !namespaced && i.Namespace != "":
 		i.Namespace = ""
+		if i.Type == render.Patch {
+			return
+		}
 		i.Object, i.Hash = render.WithoutNamespace(i.Object)
 	}
 }
@@ -183,6 +187,9 @@ func bring(sets []decide.Set) brought {
 			continue
 		}
 		for _, i := range s.Items {
+			if i.Type == render.Patch {
+				continue
+			}
 			if i.Group == "" && i.Kind == "Namespace" {
 				b.namespaces[i.Name] = true
 			}
@@ -194,11 +201,16 @@ func bring(sets []decide.Set) brought {
 	return b
 }
 
-// observe looks at the objects that the inventory does not know.
+// observe looks at the objects that the inventory does not know and, when that is due, compares those that it knows.
 func (r *run) observe(ctx context.Context, in *decide.Input) (err error) {
 	in.Observed = map[inventory.Identity]decide.Observed{}
 	if refs := decide.Unknown(*in); len(refs) > 0 {
-		in.Observed, err = r.target.Observe(ctx, refs)
+		if in.Observed, err = r.target.Observe(ctx, refs); err != nil {
+			return err
+		}
+	}
+	if refs := decide.Known(*in); len(refs) > 0 {
+		in.Seen, err = r.target.Verify(ctx, refs)
 	}
 	return err
 }

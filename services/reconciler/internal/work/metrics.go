@@ -12,8 +12,8 @@ import (
 
 // meters are the numbers that runs report.
 type meters struct {
-	leaseLost, takeover, runs, requests metric.Int64Counter
-	duration                            metric.Float64Histogram
+	leaseLost, takeover, runs, requests, drifts metric.Int64Counter
+	duration                                    metric.Float64Histogram
 }
 
 func newMeters() (m meters, err error) {
@@ -26,6 +26,7 @@ func newMeters() (m meters, err error) {
 		{&m.takeover, "syncsets.takeover", "Runs that took over from a holder whose lease had ended."},
 		{&m.runs, "syncsets.runs", "Finished runs by result."},
 		{&m.requests, "syncsets.target.requests", "Requests sent to targets."},
+		{&m.drifts, "syncsets.drift", "Objects that were found changed by others and written again."},
 	}
 	var faults []error
 	for _, c := range counters {

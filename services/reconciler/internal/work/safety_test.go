@@ -36,7 +36,7 @@ func TestAnObjectWhoseKindCameInTheSameRunIsDeletedLater(t *testing.T) {
 	if s.target.get(at) != nil {
 		t.Error("the dropped object is still there")
 	}
-	expect(t, "the inventory", s.states(), "CustomResourceDefinition/widgets."+s.ns+".example.com=Unchanged")
+	expect(t, "the inventory", s.states(), "CustomResourceDefinition/widgets."+s.ns+".example.com=Created")
 }
 
 func TestAnObjectWhoseRowDoesNotSayHowItIsReachedIsDeletedAllTheSame(t *testing.T) {
@@ -224,7 +224,7 @@ func TestAnUnchangedObjectIsTrackedFromTheGenerationThatWentOnSync(t *testing.T)
 	s.put(set, "first", 2, nil, s.configMap("a", "1"), s.configMap("b", "1"))
 	s.exec("UPDATE reconciler.sets SET tracked_from = 2")
 	s.run()
-	expect(t, "the inventory", s.states(), "ConfigMap/a=Unchanged ConfigMap/b=Unchanged")
+	expect(t, "the inventory", s.states(), "ConfigMap/a=Created ConfigMap/b=Created")
 	expect(t, "the generations", s.text("SELECT string_agg(set_generation::text, ',') FROM reconciler.inventory"), "2,2")
 	s.put(set, "first", 3, nil, s.configMap("a", "1"))
 	s.exec("UPDATE reconciler.sets SET tracked_from = 2")
@@ -233,5 +233,5 @@ func TestAnUnchangedObjectIsTrackedFromTheGenerationThatWentOnSync(t *testing.T)
 	if s.target.get(s.at("b")) != nil {
 		t.Error("released instead of deleted")
 	}
-	expect(t, "the inventory", s.states(), "ConfigMap/a=Unchanged")
+	expect(t, "the inventory", s.states(), "ConfigMap/a=Created")
 }

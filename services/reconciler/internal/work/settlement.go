@@ -23,7 +23,8 @@ func (r *run) cutShort(cause error) Settlement {
 	s := Settlement{Claim: r.claim, Want: r.snap.Want, TargetID: r.targetID, Attempts: r.claim.Attempts, Abandon: true}
 	if r.plan.Sets != nil {
 		report := syncstatus.Of(r.in, r.plan, r.outcomes.all(), rand.Float64)
-		s.Upserts, s.Drops = report.Upserts, report.Drops
+		report = report.Interrupted(r.in)
+		s.Sets, s.Upserts, s.Drops, r.drifts = report.Sets, report.Upserts, report.Drops, report.Drifts
 	}
 	if !passing(cause) {
 		s.Abandon, s.Attempts = false, r.claim.Attempts+1
@@ -40,7 +41,9 @@ func passing(cause error) bool {
 
 // idle settles a cluster that is not to be written to.
 func (r *run) idle(report syncstatus.Report) Settlement {
-	return Settlement{Claim: r.claim, Want: r.snap.Want, TargetID: r.snap.TargetID, Sets: report.Sets, FullIn: r.reapplyIn()}
+	return Settlement{
+		Claim: r.claim, Want: r.snap.Want, TargetID: r.snap.TargetID, Sets: report.Sets, FullIn: r.reapplyIn(), VerifyIn: r.verifyIn(),
+	}
 }
 
 // unreachable settles a run whose target could not be worked with, keeping what was done before.
@@ -83,32 +86,71 @@ func (r *run) done() Settlement {
 	case r.snap.FullDue:
 		s.FullIn = r.reapplyIn()
 	}
+	if r.in.Verify || r.in.FullApply {
+		s.VerifyIn = r.verifyIn()
+	}
+	r.askAgain(&s, report)
 	return s
 }
 
+// The pause before health is asked for again.
+const (
+	firstAsk = 5 * time.Second
+	mostAsk  = 5 * time.Minute
+)
+
+// askAgain plans when to ask for the health of what is in progress: rarer and rarer, unless it moves.
+func (r *run) askAgain(s *Settlement, report syncstatus.Report) {
+	if !report.InProgress {
+		return
+	}
+	s.HealthAttempts = max(r.snap.HealthAttempts, 1)
+	switch {
+	case report.Moved:
+		s.HealthAttempts = 1
+	case r.in.AskHealth:
+		s.HealthAttempts = r.snap.HealthAttempts + 1
+	}
+	s.HealthIn = min(firstAsk<<min(s.HealthAttempts-1, 10), mostAsk)
+}
+
 func (r *run) settlement(report syncstatus.Report) Settlement {
+	r.drifts = report.Drifts
 	return Settlement{
 		Claim: r.claim, Want: r.snap.Want, TargetID: cmp.Or(r.targetID, r.snap.TargetID), Sets: report.Sets,
-		Upserts: report.Upserts, Drops: report.Drops, Retired: report.Retired,
+		Upserts: report.Upserts, Drops: report.Drops, Retired: report.Retired, Health: report.Health,
 	}
 }
 
-// reapplyIn is when the next periodic full apply is due, with up to 10 % by chance.
+// reapplyIn is when the next periodic full apply is due.
 func (r *run) reapplyIn() time.Duration {
-	every := r.pool.config.Reapply
-	if own, err := time.ParseDuration(r.snap.Cluster.ReapplyInterval); err == nil && own > 0 {
-		every = own
+	return every(r.snap.Cluster.ReapplyInterval, r.pool.config.Reapply)
+}
+
+// verifyIn is when the next periodic verification is due.
+func (r *run) verifyIn() time.Duration {
+	return every(r.snap.Cluster.VerifyInterval, r.pool.config.Verify)
+}
+
+// every returns a cluster's own interval, or else the usual one, with up to 10 % by chance.
+func every(own string, usual time.Duration) time.Duration {
+	if d, err := time.ParseDuration(own); err == nil && d > 0 {
+		usual = d
 	}
-	return every + time.Duration(rand.Float64()*float64(every)/10)
+	return usual + time.Duration(rand.Float64()*float64(usual)/10)
 }
 
 // status describes the run.
 func (r *run) status(span trace.Span) *v1.RunStatus {
-	return &v1.RunStatus{
+	status := &v1.RunStatus{
 		StartedAt: r.started.UTC(), Duration: time.Since(r.started).Round(time.Microsecond).String(),
 		QueuedFor: r.claim.QueuedFor.Round(time.Millisecond).String(), Requests: r.recorder.Requests(),
 		Slowest: r.recorder.Slowest(), TraceID: traceID(span),
 	}
+	if d := r.recorder.ThrottledFor(); d > 0 {
+		status.ThrottledFor = d.Round(time.Millisecond).String()
+	}
+	return status
 }
 
 func traceID(span trace.Span) string {

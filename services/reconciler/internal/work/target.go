@@ -6,6 +6,7 @@ import (
 
 	"github.com/syncsets/syncsets/services/reconciler/internal/decide"
 	"github.com/syncsets/syncsets/services/reconciler/internal/inventory"
+	"github.com/syncsets/syncsets/services/reconciler/internal/syncstatus"
 )
 
 // Targets opens connections to targets and keeps a bounded number of them.
@@ -60,8 +61,8 @@ type Applied struct {
 	Health               Health
 }
 
-// Health is what an object's own status says, by kstatus' names.
-type Health struct{ Status, Message string }
+// Health is what an object's own status says.
+type Health = syncstatus.Health
 
 // Deletion is the outcome of a delete.
 type Deletion int
