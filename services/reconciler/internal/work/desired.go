@@ -1,9 +1,9 @@
 package work
 
 import (
+	"cmp"
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -43,13 +43,14 @@ func (r *run) set(row SetRow) decide.Set {
 	}
 	s := decide.Set{
 		UID: row.UID, Resource: row.Resource, Namespace: row.Namespace, Name: row.Name, Target: row.Target, TrackedFrom: row.TrackedFrom,
-		Mode: d.spec.ResourceApplyMode, DeletionPolicy: d.spec.DeletionPolicy, Adopt: d.spec.Adopt,
+		Mode: d.spec.ResourceApplyMode, DeletionPolicy: d.spec.DeletionPolicy, Adopt: d.spec.Adopt, Behavior: d.spec.ApplyBehavior,
+		Recreate: d.spec.ImmutableFields == v1.ImmutableRecreate,
 		DeleteProtectedKinds: d.spec.DeleteProtectedKinds, Suspended: d.spec.Suspended, Fault: d.fault, Previous: row.Previous,
 	}
-	for _, i := range d.set.Render(r.facts(), r.secret, r.digest) {
+	for _, i := range d.set.Render(r.facts(), r.secret, r.pool.config.Digest) {
 		s.Items = append(s.Items, decide.Item{
 			Index: i.Index, Type: i.Type, Identity: i.Identity, Version: i.Version, Object: i.Object, Hash: i.Hash, PatchType: i.PatchType,
-			CreateOnly: i.CreateOnly, Fault: i.Fault, Refused: i.Refused, Defines: i.Defines,
+			CreateOnly: i.CreateOnly, Fault: cmp.Or(i.Fault, i.Refused), Passing: i.Refused != "", Defines: i.Defines,
 		})
 	}
 	return s
@@ -61,19 +62,21 @@ func (r *run) facts() render.Facts {
 	return render.Facts{Namespace: c.Namespace, Name: c.Name, UID: r.claim.ClusterUID, Labels: c.Labels}
 }
 
-// secret returns a stored secret with its values.
+// secret returns a stored secret with its values: the newest that have arrived.
 func (r *run) secret(ref v1.NamespacedName) (render.SecretValue, error) {
-	if _, known := r.snap.Secrets[ref]; !known {
+	stored, known := r.snap.Secrets[ref]
+	switch {
+	case !known:
 		return render.SecretValue{}, errs.New(errs.NotFound, "no such secret")
+	case stored.Version == 0:
+		return render.SecretValue{}, errs.New(errs.Unavailable, "its values have not arrived yet")
 	}
-	return render.SecretValue{}, errs.New(errs.Unavailable, "its values have not arrived yet")
-}
-
-// digest is the keyed hash of what may hold values of Secrets.
-func (r *run) digest(body []byte) []byte {
-	h := hmac.New(sha256.New, []byte(r.pool.config.Installation))
-	h.Write(body)
-	return h.Sum(nil)
+	value := render.SecretValue{Type: stored.Type, Labels: stored.Labels, Annotations: stored.Annotations}
+	text, err := r.pool.config.UnsealSecret(stored)
+	if err != nil || json.Unmarshal(text, &value.Data) != nil {
+		return render.SecretValue{}, errs.New(errs.Unavailable, "its stored values cannot be opened")
+	}
+	return value, nil
 }
 
 // mapKinds finds out how each item's kind is reached. Only an unreachable target is an error: a kind that is not there, or a

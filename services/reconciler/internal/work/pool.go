@@ -10,6 +10,8 @@ package work
 import (
 	"cmp"
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
 	"errors"
 	"log/slog"
 	"sync"
@@ -46,7 +48,7 @@ type Config struct {
 	Unseal func(clusterUID string, c Credential) (string, error)
 	// UnsealSecret opens the stored values of a secret: a JSON object of base64 values by key.
 	UnsealSecret func(s Secret) ([]byte, error)
-	// Digest is a keyed hash, for what may hold values of secrets.
+	// Digest is a keyed hash, for what may hold values of secrets; the installation is the key by default.
 	Digest func([]byte) []byte
 	AMQP   amqp.Config
 	Holder string // unique among living processes
@@ -99,6 +101,16 @@ func (c Config) withDefaults() Config {
 	c.Renew = cmp.Or(c.Renew, c.Lease/3)
 	c.Heartbeat = cmp.Or(c.Heartbeat, 5*time.Second)
 	c.Drain = cmp.Or(c.Drain, 10*time.Second)
+	if c.UnsealSecret == nil {
+		c.UnsealSecret = func(Secret) ([]byte, error) { return nil, errors.New("no key for secrets") }
+	}
+	if c.Digest == nil {
+		c.Digest = func(body []byte) []byte {
+			h := hmac.New(sha256.New, []byte(c.Installation))
+			h.Write(body)
+			return h.Sum(nil)
+		}
+	}
 	if c.Wake == nil {
 		c.Wake = func() {}
 	}
