@@ -77,13 +77,13 @@ func withFaults[T any](faults []errs.Field, document *T, validate func(*T) []err
 		return nil
 	}
 	if validate != nil {
-		faults = merge(faults, validate(document))
+		faults = Merge(faults, validate(document))
 	}
 	return errs.InvalidFields(faults...)
 }
 
-// merge appends the faults of b whose path has none in a: what could not be decoded is also missing.
-func merge(a, b []errs.Field) []errs.Field {
+// Merge appends the faults of b whose path has none in a: what could not be decoded is also missing.
+func Merge(a, b []errs.Field) []errs.Field {
 	seen := map[string]bool{}
 	for _, f := range a {
 		seen[f.Path] = true

@@ -17,7 +17,9 @@ import (
 	"github.com/syncsets/syncsets/libs/config"
 	"github.com/syncsets/syncsets/libs/installation"
 	"github.com/syncsets/syncsets/libs/outbox"
+	pg "github.com/syncsets/syncsets/libs/postgres"
 	"github.com/syncsets/syncsets/libs/service"
+	"github.com/syncsets/syncsets/services/syncsets/internal/intake"
 	"github.com/syncsets/syncsets/services/syncsets/internal/postgres"
 	"github.com/syncsets/syncsets/services/syncsets/internal/secret"
 	"github.com/syncsets/syncsets/services/syncsets/internal/syncset"
@@ -69,7 +71,10 @@ func wire(ctx context.Context, p *service.Process, own settings) error {
 	log := outbox.NewLog(p.Pool, postgres.Schema)
 
 	public, internal := p.NewAPI(), p.NewInternalAPI()
-	transport.Routes(public, syncSets, selectorSyncSets, secret.NewService(secrets, secrets), log)
+	secretService := secret.NewService(secrets, secrets)
+	together := func(ctx context.Context, f func(context.Context) error) error { return pg.Together(ctx, p.Pool, f) }
+	imports := intake.New(syncSets, selectorSyncSets, secretService, together, relay.Wake)
+	transport.Routes(public, syncSets, selectorSyncSets, secretService, imports, log)
 	transport.Internal(internal, syncset.NewDirectory(syncSets.List, selectorSyncSets.List, secrets.List), secrets.Data, log)
 	p.Open(public, internal)
 	return nil

@@ -21,7 +21,7 @@ func TestTheDoorsRoutesAreTheRouters(t *testing.T) {
 	syncSets := syncset.New(syncset.SyncSets(), postgres.NewStore[v1.SyncSet](nil, v1.ResourceSyncSets), syncset.Rules{}, nil)
 	selectorSyncSets := syncset.New(syncset.SelectorSyncSets(),
 		postgres.NewStore[v1.SelectorSyncSet](nil, v1.ResourceSelectorSyncSets), syncset.Rules{}, nil)
-	transport.Routes(api, syncSets, selectorSyncSets, secret.NewService(nil, nil), nil)
+	transport.Routes(api, syncSets, selectorSyncSets, secret.NewService(nil, nil), nil, nil)
 	routes, err := k8s.LoadRoutes()
 	if err != nil {
 		t.Fatal(err)

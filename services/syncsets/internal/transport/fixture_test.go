@@ -22,8 +22,10 @@ import (
 	"github.com/syncsets/syncsets/libs/devstack"
 	"github.com/syncsets/syncsets/libs/errs"
 	"github.com/syncsets/syncsets/libs/outbox"
+	pg "github.com/syncsets/syncsets/libs/postgres"
 	"github.com/syncsets/syncsets/libs/rest"
 	"github.com/syncsets/syncsets/libs/seal"
+	"github.com/syncsets/syncsets/services/syncsets/internal/intake"
 	"github.com/syncsets/syncsets/services/syncsets/internal/postgres"
 	"github.com/syncsets/syncsets/services/syncsets/internal/secret"
 	"github.com/syncsets/syncsets/services/syncsets/internal/syncset"
@@ -85,7 +87,12 @@ func newFixtureFor(t *testing.T, access auth.Authenticator) *fixture {
 	public := rest.NewAPI(options)
 	options.Auth = auth.NewShared("")
 	internal := rest.NewAPI(options)
-	transport.Routes(public, syncSets, selectorSyncSets, secret.NewService(secrets, secrets), log)
+	secretService := secret.NewService(secrets, secrets)
+	together := func(ctx context.Context, do func(context.Context) error) error {
+		return pg.Together(ctx, f.db.Pool, do)
+	}
+	imports := intake.New(syncSets, selectorSyncSets, secretService, together, wake)
+	transport.Routes(public, syncSets, selectorSyncSets, secretService, imports, log)
 	transport.Internal(internal, syncset.NewDirectory(syncSets.List, selectorSyncSets.List, secrets.List), secrets.Data, log)
 	f.public, f.internal = httptest.NewServer(public.Handler()), httptest.NewServer(internal.Handler())
 	t.Cleanup(f.public.Close)

@@ -11,6 +11,7 @@ import (
 	"github.com/syncsets/syncsets/libs/document"
 	"github.com/syncsets/syncsets/libs/outbox"
 	"github.com/syncsets/syncsets/libs/rest"
+	"github.com/syncsets/syncsets/services/syncsets/internal/intake"
 	"github.com/syncsets/syncsets/services/syncsets/internal/secret"
 	"github.com/syncsets/syncsets/services/syncsets/internal/syncset"
 )
@@ -23,10 +24,13 @@ type (
 )
 
 // Routes is the whole public surface of the service.
-func Routes(a *rest.API, syncSets *SyncSets, selectorSyncSets *SelectorSyncSets, secrets *secret.Service, log *outbox.Log) {
+func Routes(
+	a *rest.API, syncSets *SyncSets, selectorSyncSets *SelectorSyncSets, secrets *secret.Service, imports *intake.Service, log *outbox.Log,
+) {
 	documents(a, syncSets, v1.KindSyncSet, v1.ResourceSyncSets, "/{namespace}/{name}")
 	documents(a, selectorSyncSets, v1.KindSelectorSyncSet, v1.ResourceSelectorSyncSets, "/{name}")
 	secretDocuments(a, secrets)
+	importRoute(a, imports)
 	for _, of := range []struct{ kind, resource string }{
 		{v1.KindSyncSet, v1.ResourceSyncSets}, {v1.KindSelectorSyncSet, v1.ResourceSelectorSyncSets},
 		{v1.KindSecret, v1.ResourceSecrets},
