@@ -77,6 +77,9 @@ func oneDocument(text []byte) error {
 func terse(err error) string {
 	message := strings.NewReplacer("error converting YAML to JSON: ", "", "yaml: unmarshal errors:\n  ", "", "yaml: ", "").Replace(err.Error())
 	first, _, _ := strings.Cut(message, "\n")
+	if strings.Contains(first, "invalid map key") {
+		return "a key is no text (a template needs enablePatchTemplates)"
+	}
 	return first[:min(len(first), maxMessage)]
 }
 

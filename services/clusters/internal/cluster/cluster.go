@@ -15,17 +15,30 @@ import (
 // Validate returns every fault of a cluster as a client sends it. Whether a kubeconfig may be absent is not decided here.
 func Validate(c *v1.Cluster) []errs.Field {
 	faults := metadata.Check(c.Metadata, v1.KindCluster, true)
-	if c.VerifyInterval != "" {
-		faults = append(faults, errs.Field{Path: "verifyInterval", Message: "is not supported yet"})
-	}
-	if c.ReapplyInterval != "" {
-		faults = append(faults, errs.Field{Path: "reapplyInterval", Message: "is not supported yet"})
-	}
+	faults = append(faults, checkInterval("verifyInterval", c.VerifyInterval)...)
+	faults = append(faults, checkInterval("reapplyInterval", c.ReapplyInterval)...)
 	if c.Kubeconfig != nil {
 		_, more := examine(*c.Kubeconfig)
 		faults = append(faults, more...)
 	}
 	return faults
+}
+
+// The bounds of a cluster's own intervals.
+const (
+	minInterval = time.Minute
+	maxInterval = 7 * 24 * time.Hour
+)
+
+// checkInterval returns the fault of an interval; "" is the reconciler's own.
+func checkInterval(path, value string) []errs.Field {
+	if value == "" {
+		return nil
+	}
+	if d, err := time.ParseDuration(value); err != nil || d < minInterval || d > maxInterval {
+		return []errs.Field{{Path: path, Message: "must be a duration from 1m to 168h, such as 30m"}}
+	}
+	return nil
 }
 
 // credential is what is kept of a kubeconfig besides its text. Warning says why it cannot be used, "" when it can.

@@ -134,7 +134,7 @@ func TestEveryFaultOfAClusterIsReportedAtOnce(t *testing.T) {
 		"all kinds of faults": {
 			"POST", "/v1/clusters",
 			`{"name": "A_b", "namespace": "x.y", "labels": {"bad key": "v", "k": "bad value!"}, "annotations": {"bad key": ""},
-			"apiVersion": "v2", "kind": "Klustr", "verifyInterval": "1m", "reapplyInterval": "1h", "kubeconfig": ""}`,
+			"apiVersion": "v2", "kind": "Klustr", "verifyInterval": "59s", "reapplyInterval": "often", "kubeconfig": ""}`,
 			[]string{
 				"apiVersion", "kind", "name", "namespace", "labels[bad key]", "labels[k]", "annotations[bad key]", "verifyInterval", "reapplyInterval",
 				"kubeconfig",

@@ -11,7 +11,9 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/syncsets/syncsets/libs/api/metadata"
+	v1 "github.com/syncsets/syncsets/libs/api/v1"
 	"github.com/syncsets/syncsets/libs/errs"
+	"github.com/syncsets/syncsets/libs/templating"
 )
 
 var noResources = []json.RawMessage{}
@@ -25,15 +27,16 @@ const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
 // identity is what an object is on a target, whatever version of its API is used.
 type identity struct{ group, kind, namespace, name string }
 
-// checkResources returns all faults of the objects of a set.
-func checkResources(resources []json.RawMessage, rules Rules) []errs.Field {
+// checkResources returns all faults of the objects of a set, and notes in seen where each one is.
+func checkResources(spec *v1.SetSpec, rules Rules, seen map[identity]string) []errs.Field {
 	var faults []errs.Field
-	seen := map[identity]int{}
-	for i, text := range resources {
+	for i, text := range spec.Resources {
 		if len(faults) >= errs.MaxFields {
 			break // no more are shown
 		}
-		o := object{path: fmt.Sprintf("resources[%d]", i), rules: rules}
+		o := object{
+			path: fmt.Sprintf("resources[%d]", i), rules: rules, templates: spec.EnableResourceTemplates, behavior: spec.ApplyBehavior,
+		}
 		if json.Unmarshal(text, &o.fields) != nil || o.fields == nil {
 			o.fault("", "must be an object")
 			faults = append(faults, o.faults...)
@@ -45,20 +48,22 @@ func checkResources(resources []json.RawMessage, rules Rules) []errs.Field {
 			continue
 		}
 		if first, twice := seen[id]; twice {
-			faults = append(faults, errs.Field{Path: o.path, Message: fmt.Sprintf("is the same object as resources[%d]", first)})
+			faults = append(faults, errs.Field{Path: o.path, Message: "is the same object as " + first})
 			continue
 		}
-		seen[id] = i
+		seen[id] = o.path
 	}
 	return faults
 }
 
 // object is one entry of resources while it is checked.
 type object struct {
-	path   string
-	rules  Rules
-	fields map[string]any
-	faults []errs.Field
+	path      string
+	rules     Rules
+	templates bool   // of the set
+	behavior  string // of the set
+	fields    map[string]any
+	faults    []errs.Field
 }
 
 // fault notes what is wrong at a path below the object; "" is the object itself.
@@ -69,6 +74,9 @@ func (o *object) fault(path, format string, args ...any) {
 	o.faults = append(o.faults, errs.Field{Path: o.path + path, Message: fmt.Sprintf(format, args...)})
 }
 
+// open reports whether a text is a template, so that only a cluster tells what it says.
+func (o *object) open(text string) bool { return o.templates && templating.Templated(text) }
+
 // check notes all faults. It reports the object's identity when that can be told.
 func (o *object) check() (identity, bool) {
 	group := o.checkVersion()
@@ -77,7 +85,8 @@ func (o *object) check() (identity, bool) {
 	known := kind != ""
 	if meta, ok := o.metadata(); ok {
 		id.namespace, id.name = o.checkKey(meta)
-		known = known && id.name != ""
+		apiVersion, _ := o.fields["apiVersion"].(string)
+		known = known && id.name != "" && !slices.ContainsFunc([]string{apiVersion, kind, id.namespace, id.name}, o.open)
 		o.checkServerFields(meta)
 		o.checkMarks(meta, "labels")
 		o.checkMarks(meta, "annotations")
@@ -86,6 +95,9 @@ func (o *object) check() (identity, bool) {
 		known = false
 	}
 	o.checkSecret(id)
+	if o.templates {
+		o.checkTemplates("", o.fields)
+	}
 	return id, known
 }
 
@@ -105,7 +117,7 @@ func (o *object) text(m map[string]any, path, field string) string {
 // checkVersion checks apiVersion and returns its group.
 func (o *object) checkVersion() string {
 	s := o.text(o.fields, "apiVersion", "apiVersion")
-	if s == "" {
+	if s == "" || o.open(s) {
 		return ""
 	}
 	group, version, grouped := strings.Cut(s, "/")
@@ -122,7 +134,7 @@ func (o *object) checkKind() string {
 	kind := o.text(o.fields, "kind", "kind")
 	_, items := o.fields["items"].([]any)
 	switch {
-	case kind == "":
+	case kind == "" || o.open(kind):
 	case len(validation.IsDNS1035Label(strings.ToLower(kind))) > 0:
 		o.fault("kind", "must be a kind such as ConfigMap")
 	case kind == "List" || items && strings.HasSuffix(kind, "List"):
@@ -146,25 +158,66 @@ func (o *object) metadata() (map[string]any, bool) {
 // checkKey checks what names the object on its target.
 func (o *object) checkKey(meta map[string]any) (namespace, name string) {
 	if set(meta["generateName"]) {
-		o.fault("metadata.generateName", "is not supported yet: give the object a name")
-	} else if name = o.text(meta, "metadata.name", "name"); name != "" {
-		for _, message := range content.IsPathSegmentName(name) {
-			o.fault("metadata.name", "%s", message)
-		}
-		if len(name) > content.DNS1123SubdomainMaxLength {
-			o.fault("metadata.name", "must be no more than %d characters", content.DNS1123SubdomainMaxLength)
-		}
+		o.checkGenerateName(meta)
+	}
+	if set(meta["name"]) || !set(meta["generateName"]) {
+		name = o.text(meta, "metadata.name", "name")
+		o.checkName("metadata.name", name)
 	}
 	if !set(meta["namespace"]) {
 		return "", name
 	}
 	namespace = o.text(meta, "metadata.namespace", "namespace")
-	if namespace != "" {
-		for _, f := range metadata.CheckNamespace("metadata.namespace", namespace) {
-			o.fault(f.Path, "%s", f.Message)
-		}
-	}
+	o.checkNamespace("metadata.namespace", namespace)
 	return namespace, name
+}
+
+// checkName checks the name of an object on a target, if there is any.
+func (o *object) checkName(path, name string) {
+	if name == "" || o.open(name) {
+		return
+	}
+	for _, message := range content.IsPathSegmentName(name) {
+		o.fault(path, "%s", message)
+	}
+	if len(name) > content.DNS1123SubdomainMaxLength {
+		o.fault(path, "must be no more than %d characters", content.DNS1123SubdomainMaxLength)
+	}
+}
+
+// checkNamespace checks the namespace of an object on a target, if there is any.
+func (o *object) checkNamespace(path, namespace string) {
+	if namespace == "" || o.open(namespace) {
+		return
+	}
+	for _, f := range metadata.CheckNamespace(path, namespace) {
+		o.fault(f.Path, "%s", f.Message)
+	}
+}
+
+// maxGenerateName leaves room for what makes a generated name differ from others.
+const maxGenerateName = content.DNS1123SubdomainMaxLength - 10
+
+// checkGenerateName checks the beginning of a name that is made for each cluster.
+func (o *object) checkGenerateName(meta map[string]any) {
+	const path = "metadata.generateName"
+	switch {
+	case set(meta["name"]):
+		o.fault(path, "may not stand beside name: leave one of them out")
+		return
+	case o.behavior != v1.CreateOnly:
+		o.fault(path, "is supported with applyBehavior CreateOnly only: give the object a name, or choose that")
+	}
+	prefix := o.text(meta, path, "generateName")
+	if prefix == "" || o.open(prefix) {
+		return
+	}
+	for _, message := range content.IsPathSegmentPrefix(prefix) {
+		o.fault(path, "%s", message)
+	}
+	if len(prefix) > maxGenerateName {
+		o.fault(path, "must be no more than %d characters", maxGenerateName)
+	}
 }
 
 // set reports whether a field says anything: not absent, null, empty text, or an empty list or object.
@@ -210,6 +263,7 @@ func (o *object) checkMarks(meta map[string]any, field string) {
 			o.fault(path, "keys under %s are set by the system", ownPrefix)
 		case !isText:
 			o.fault(path, "must be a string")
+		case o.open(text) && field == "labels":
 		default:
 			texts[key] = text
 		}
@@ -227,8 +281,8 @@ func (id identity) secret() bool { return id.group == "" && id.kind == "Secret" 
 
 // checkSecret refuses the values of a Secret: whoever may read the set would see them.
 func (o *object) checkSecret(id identity) {
-	if !id.secret() || o.rules.AllowInlineSecrets {
-		return
+	if !id.secret() && !o.open(id.kind) || o.rules.AllowInlineSecrets {
+		return // a kind that only a cluster tells may be a Secret there
 	}
 	for _, field := range []string{"data", "stringData"} {
 		if set(o.fields[field]) {

@@ -19,7 +19,11 @@ func (s *Service[T, P]) Validate(document *T) []errs.Field {
 	faults = append(faults, s.kind.targets(document)...)
 	spec := P(document).Spec()
 	setDefaults(spec)
-	faults = append(faults, checkResources(spec.Resources, s.rules)...)
+	seen := map[identity]string{}
+	faults = append(faults, checkResources(spec, s.rules, seen)...)
+	faults = append(faults, checkPatches(spec)...)
+	scope := mappingScope{namespaced: s.kind.Namespaced, namespace: P(document).Meta().Namespace, templates: spec.EnableResourceTemplates}
+	faults = append(faults, scope.check(spec.SecretMappings, seen)...)
 	faults = append(faults, checkChoices(spec)...)
 	return append(faults, checkLater(spec)...)
 }
@@ -36,6 +40,11 @@ func setDefaults(s *v1.SetSpec) {
 			*field = value
 		}
 	}
+	for i := range s.Patches {
+		if s.Patches[i].PatchType == "" {
+			s.Patches[i].PatchType = v1.PatchStrategic
+		}
+	}
 	for _, field := range []**bool{&s.DeletionHold, &s.FanOutBrake} {
 		if *field == nil {
 			on := true
@@ -44,23 +53,21 @@ func setDefaults(s *v1.SetSpec) {
 	}
 }
 
-// checkChoices returns the faults of the enumerated fields: values that are none, and those that are not supported yet.
+// checkChoices returns the faults of the enumerated fields.
 func checkChoices(s *v1.SetSpec) []errs.Field {
 	var faults []errs.Field
 	for _, c := range []struct {
 		path, value string
-		now, later  []string
+		choices     []string
 	}{
-		{"resourceApplyMode", s.ResourceApplyMode, []string{v1.Upsert, v1.Sync}, nil},
-		{"applyBehavior", s.ApplyBehavior, []string{v1.Apply}, []string{v1.CreateOnly, v1.CreateOrUpdate}},
-		{"missingLabel", s.MissingLabel, []string{v1.MissingLabelError}, []string{v1.MissingLabelEmpty}},
-		{"deletionPolicy", s.DeletionPolicy, []string{v1.DeletionPolicyDelete, v1.DeletionPolicyOrphan}, nil},
-		{"immutableFields", s.ImmutableFields, []string{v1.ImmutableFail}, []string{v1.ImmutableRecreate}},
+		{"resourceApplyMode", s.ResourceApplyMode, []string{v1.Upsert, v1.Sync}},
+		{"applyBehavior", s.ApplyBehavior, []string{v1.Apply, v1.CreateOnly, v1.CreateOrUpdate}},
+		{"missingLabel", s.MissingLabel, []string{v1.MissingLabelError, v1.MissingLabelEmpty}},
+		{"deletionPolicy", s.DeletionPolicy, []string{v1.DeletionPolicyDelete, v1.DeletionPolicyOrphan}},
+		{"immutableFields", s.ImmutableFields, []string{v1.ImmutableFail, v1.ImmutableRecreate}},
 	} {
-		if slices.Contains(c.later, c.value) {
-			faults = append(faults, errs.Field{Path: c.path, Message: c.value + " " + notYet + ": use " + c.now[0]})
-		} else if !slices.Contains(c.now, c.value) {
-			faults = append(faults, errs.Field{Path: c.path, Message: "must be " + strings.Join(append(c.now, c.later...), " or ")})
+		if !slices.Contains(c.choices, c.value) {
+			faults = append(faults, errs.Field{Path: c.path, Message: "must be " + strings.Join(c.choices, " or ")})
 		}
 	}
 	return faults
@@ -68,22 +75,10 @@ func checkChoices(s *v1.SetSpec) []errs.Field {
 
 // checkLater returns the faults of fields that may only have their default in this version.
 func checkLater(s *v1.SetSpec) []errs.Field {
-	var faults []errs.Field
-	for _, c := range []struct {
-		path string
-		set  bool
-	}{
-		{"patches", len(s.Patches) > 0},
-		{"secretMappings", len(s.SecretMappings) > 0},
-		{"enableResourceTemplates", s.EnableResourceTemplates},
-		{"enablePatchTemplates", s.EnablePatchTemplates},
-		{"fanOutBrake", !*s.FanOutBrake},
-	} {
-		if c.set {
-			faults = append(faults, errs.Field{Path: c.path, Message: notYet})
-		}
+	if !*s.FanOutBrake {
+		return []errs.Field{{Path: "fanOutBrake", Message: notYet}}
 	}
-	return faults
+	return nil
 }
 
 // prefixed returns the faults in err with their paths below prefix.

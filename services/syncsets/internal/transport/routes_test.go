@@ -74,7 +74,7 @@ func TestAllFaultsOfADocumentAreToldAtOnce(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	a := f.must(http.StatusBadRequest, "POST", "/v1/syncsets",
-		`{"name":"A_b","bogus":1,"suspended":"yes","applyBehavior":"CreateOnly","resources":[`+configMap+`,{"kind":"X"}]}`)
+		`{"name":"A_b","bogus":1,"suspended":"yes","applyBehavior":"Never","resources":[`+configMap+`,{"kind":"X"}]}`)
 	var paths []string
 	for _, fault := range a.fields() {
 		paths = append(paths, fault.Path)
