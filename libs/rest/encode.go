@@ -18,9 +18,20 @@ type outcome interface {
 	Outcome() (document any, created bool, location string, warnings []string)
 }
 
-// encode writes the answer: a write's result with its status, location and warnings, anything else as JSON; nothing with a 204.
+// deferred is a request.Removal of any document.
+type deferred interface {
+	Deferred() (document any, pending bool)
+}
+
+// encode writes the answer: a write's result with its status, location and warnings, what a delete leaves pending with 202, anything else
+// as JSON; nothing with a 204.
 func encode(status int) kithttp.EncodeResponseFunc {
 	return func(_ context.Context, w http.ResponseWriter, response any) error {
+		if d, ok := response.(deferred); ok {
+			if document, pending := d.Deferred(); pending {
+				return writeJSON(w, http.StatusAccepted, document)
+			}
+		}
 		if status == http.StatusNoContent {
 			w.WriteHeader(status)
 			return nil

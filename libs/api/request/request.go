@@ -3,6 +3,8 @@
 package request
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	v1 "github.com/syncsets/syncsets/libs/api/v1"
@@ -44,6 +46,32 @@ func (o WriteOptions) Check(etag string) error {
 		return errs.New(errs.Precondition, "If-Match is set but the document does not exist")
 	}
 	return errs.New(errs.Precondition, "If-Match does not name the stored version, which is %s", etag)
+}
+
+// Choose returns the options that Query gives, nil when there are none. values says what each option may be: only what weakens a
+// protection or asks for more than the plain write, and so is worth an audit; to say the default there is no need. It returns errs.Invalid
+// with all faults.
+func (o WriteOptions) Choose(values map[string]string) (map[string]string, error) {
+	var options map[string]string
+	var faults []errs.Field
+	for _, name := range slices.Sorted(maps.Keys(o.Query)) {
+		want, known := values[name]
+		switch {
+		case !known:
+			faults = append(faults, errs.Field{Path: "query." + name, Message: "is not known"})
+		case o.Query[name] != want:
+			faults = append(faults, errs.Field{Path: "query." + name, Message: "must be " + want + " or absent"})
+		default:
+			if options == nil {
+				options = map[string]string{}
+			}
+			options[name] = want
+		}
+	}
+	if len(faults) > 0 {
+		return nil, &errs.Error{Kind: errs.Invalid, Message: "the request is not valid", Fields: faults}
+	}
+	return options, nil
 }
 
 // CheckVersion compares the uid and resourceVersion of a document that was sent, where set, with the stored one's (nil: there is
@@ -123,6 +151,14 @@ type Result[T any] struct {
 	Location string
 	Warnings []string
 }
+
+// Removal is the outcome of a delete: a document when it stays until something else is done, nil when it is gone.
+type Removal[T any] struct {
+	Pending *T
+}
+
+// Deferred returns the document that stays, for an edge that does not know its type.
+func (r Removal[T]) Deferred() (document any, pending bool) { return r.Pending, r.Pending != nil }
 
 func scope(document any) string {
 	if s, ok := document.(interface{ Scope() string }); ok {

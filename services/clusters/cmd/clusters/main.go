@@ -37,8 +37,9 @@ func wire(ctx context.Context, p *service.Process) error {
 		return err
 	}
 	public, internal := p.NewAPI(), p.NewInternalAPI()
-	transport.Routes(public, cluster.NewService(store, store), store.Feed)
-	transport.InternalRoutes(internal, store)
+	clusters := cluster.NewService(store, store)
+	transport.Routes(public, clusters, store.Feed)
+	transport.InternalRoutes(internal, store, clusters.Cleaned)
 	p.Open(public, internal)
 	return nil
 }

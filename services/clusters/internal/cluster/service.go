@@ -20,7 +20,15 @@ type Store interface {
 	// Change locks the cluster at key, hands it to decide (nil: there is none) and, in the same transaction, stores what decide returns
 	// with its event. A kubeconfig in the result is sealed and stored beside it; a nil result deletes. decide may be called more
 	// than once; its errors are returned as they are. Change returns the cluster as stored or deleted.
-	Change(ctx context.Context, key request.Key, actor string, decide Decide) (v1.Cluster, error)
+	Change(ctx context.Context, key request.Key, w Write, decide Decide) (v1.Cluster, error)
+	// KeyOf returns the key of the cluster with this uid, errs.NotFound when there is none.
+	KeyOf(ctx context.Context, uid string) (request.Key, error)
+}
+
+// Write is what goes with a write beside the document: who wrote, and the options that whoever plans its effect must know.
+type Write struct {
+	Actor   string
+	Options map[string]string
 }
 
 // Decide makes of the stored cluster, nil when there is none, what is to be stored, nil when it is to be deleted.
@@ -70,7 +78,7 @@ func (s *Service) Create(ctx context.Context, r request.Create[v1.Cluster]) (req
 		return request.Result[v1.Cluster]{}, err
 	}
 	key := request.Key{Namespace: r.Document.Namespace, Name: r.Document.Name}
-	return s.write(ctx, key, r.Document, func(stored *v1.Cluster) error {
+	return s.write(ctx, key, r.Document, nil, func(stored *v1.Cluster) error {
 		if stored != nil {
 			return errs.New(errs.Conflict, "cluster %s exists already", key)
 		}
@@ -85,8 +93,12 @@ func (s *Service) Put(ctx context.Context, r request.Put[v1.Cluster]) (request.R
 	if err := errs.InvalidFields(Validate(&r.Document)...); err != nil {
 		return request.Result[v1.Cluster]{}, err
 	}
+	options, err := r.Options.Choose(putOptions)
+	if err != nil {
+		return request.Result[v1.Cluster]{}, err
+	}
 	sent := r.Document.Metadata
-	return s.write(ctx, r.Key, r.Document, func(stored *v1.Cluster) error {
+	return s.write(ctx, r.Key, r.Document, options, func(stored *v1.Cluster) error {
 		if stored == nil {
 			return firstOf(r.Options.Check(""), request.CheckVersion(sent, nil))
 		}
@@ -94,26 +106,15 @@ func (s *Service) Put(ctx context.Context, r request.Put[v1.Cluster]) (request.R
 	})
 }
 
-// Delete removes a cluster and its kubeconfig. What it got stays on the target. It returns errs.NotFound when there is none.
-func (s *Service) Delete(ctx context.Context, r request.Delete) (struct{}, error) {
-	_, err := s.store.Change(ctx, r.Key, auth.From(ctx).Name, func(stored *v1.Cluster) (*v1.Cluster, error) {
-		if stored == nil {
-			return nil, firstOf(r.Options.Check(""), errs.New(errs.NotFound, "there is no cluster %s", r.Key))
-		}
-		return nil, r.Options.Check(stored.ETag())
-	})
-	return struct{}{}, err
-}
-
 var missingKubeconfig = errs.Field{Path: "kubeconfig", Message: "is required"}
 
 // write stores the valid document sent unless check objects to what is stored.
 func (s *Service) write(
-	ctx context.Context, key request.Key, sent v1.Cluster, check func(stored *v1.Cluster) error,
+	ctx context.Context, key request.Key, sent v1.Cluster, options map[string]string, check func(stored *v1.Cluster) error,
 ) (request.Result[v1.Cluster], error) {
 	var result request.Result[v1.Cluster]
 	actor := auth.From(ctx).Name
-	document, err := s.store.Change(ctx, key, actor, func(stored *v1.Cluster) (*v1.Cluster, error) {
+	document, err := s.store.Change(ctx, key, Write{Actor: actor, Options: options}, func(stored *v1.Cluster) (*v1.Cluster, error) {
 		if err := check(stored); err != nil {
 			return nil, err
 		}

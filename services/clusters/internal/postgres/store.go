@@ -93,12 +93,12 @@ const writeAttempts = 3
 var errMeanwhile = errors.New("created meanwhile")
 
 // Change implements cluster.Store.
-func (s *Store) Change(ctx context.Context, key request.Key, actor string, decide cluster.Decide) (v1.Cluster, error) {
+func (s *Store) Change(ctx context.Context, key request.Key, w cluster.Write, decide cluster.Decide) (v1.Cluster, error) {
 	var result v1.Cluster
 	var err error
 	for range writeAttempts {
 		err = postgres.InTx(ctx, s.pool, pgx.TxOptions{}, func(tx pgx.Tx) (err error) {
-			result, err = s.change(ctx, tx, key, actor, decide)
+			result, err = s.change(ctx, tx, key, w, decide)
 			return err
 		})
 		if !errors.Is(err, errMeanwhile) {
@@ -112,7 +112,7 @@ func (s *Store) Change(ctx context.Context, key request.Key, actor string, decid
 	return result, nil
 }
 
-func (s *Store) change(ctx context.Context, tx pgx.Tx, key request.Key, actor string, decide cluster.Decide) (v1.Cluster, error) {
+func (s *Store) change(ctx context.Context, tx pgx.Tx, key request.Key, w cluster.Write, decide cluster.Decide) (v1.Cluster, error) {
 	stored, err := s.lock(ctx, tx, key)
 	if err != nil {
 		return v1.Cluster{}, err
@@ -121,7 +121,7 @@ func (s *Store) change(ctx context.Context, tx pgx.Tx, key request.Key, actor st
 	if err != nil {
 		return v1.Cluster{}, err
 	}
-	write := document.Write{Actor: actor}
+	write := document.Write{Actor: w.Actor, Options: w.Options}
 	switch {
 	case next == nil:
 		err := s.table.Delete(ctx, tx, stored, write)
@@ -160,6 +160,20 @@ func (s *Store) update(ctx context.Context, tx pgx.Tx, stored *v1.Cluster, c v1.
 		return c, err
 	}
 	return c, s.table.Update(ctx, tx, stored, &c, write)
+}
+
+// KeyOf implements cluster.Store.
+func (s *Store) KeyOf(ctx context.Context, uid string) (request.Key, error) {
+	var key request.Key
+	missing := errs.New(errs.NotFound, "there is no cluster with uid %q", uid)
+	if !validUID(uid) {
+		return key, missing
+	}
+	err := s.pool.QueryRow(ctx, "SELECT namespace, name FROM clusters.clusters WHERE uid = $1", uid).Scan(&key.Namespace, &key.Name)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return key, missing
+	}
+	return key, postgres.Wrap(err, "find the cluster with uid %s", uid)
 }
 
 // validUID reports whether s can name a row: Postgres would refuse anything else as an error of ours.

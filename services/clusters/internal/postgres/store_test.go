@@ -76,7 +76,7 @@ func always(next *v1.Cluster) cluster.Decide {
 
 func (s *system) create(t *testing.T, c v1.Cluster) v1.Cluster {
 	t.Helper()
-	stored, err := s.Change(t.Context(), keyOf(c), "alice", always(&c))
+	stored, err := s.Change(t.Context(), keyOf(c), cluster.Write{Actor: "alice"}, always(&c))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,14 +111,14 @@ func TestAWriteLeavesDocumentHistoryAndEvent(t *testing.T) {
 	next := first
 	next.Labels, next.Suspended = map[string]string{"env": "test"}, true
 	metadata.Continue(&next.Metadata, first.Metadata, true, "bob", time.Now())
-	second, err := s.Change(t.Context(), keyOf(first), "bob", always(&next))
+	second, err := s.Change(t.Context(), keyOf(first), cluster.Write{Actor: "bob"}, always(&next))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if metadata.Version(second.Metadata) <= metadata.Version(first.Metadata) {
 		t.Errorf("resourceVersion went from %s to %s", first.ResourceVersion, second.ResourceVersion)
 	}
-	if _, err := s.Change(t.Context(), keyOf(first), "carol", always(nil)); err != nil {
+	if _, err := s.Change(t.Context(), keyOf(first), cluster.Write{Actor: "carol"}, always(nil)); err != nil {
 		t.Fatal(err)
 	}
 	type event struct {
@@ -159,7 +159,7 @@ func TestTheHistoryKeepsTenGenerations(t *testing.T) {
 		next := stored
 		metadata.Continue(&next.Metadata, stored.Metadata, true, "alice", time.Now())
 		var err error
-		if stored, err = s.Change(t.Context(), keyOf(stored), "alice", always(&next)); err != nil {
+		if stored, err = s.Change(t.Context(), keyOf(stored), cluster.Write{Actor: "alice"}, always(&next)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -173,7 +173,7 @@ func TestARefusedChangeLeavesNothing(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t)
 	refusal := errs.New(errs.Precondition, "no")
-	_, err := s.Change(t.Context(), request.Key{Namespace: "foo", Name: "one"}, "alice",
+	_, err := s.Change(t.Context(), request.Key{Namespace: "foo", Name: "one"}, cluster.Write{Actor: "alice"},
 		func(*v1.Cluster) (*v1.Cluster, error) { return nil, refusal })
 	if !errors.Is(err, refusal) {
 		t.Errorf("got %v, not the refusal", err)
@@ -191,7 +191,7 @@ func TestConcurrentCreatorsOfOneNameAreSerialised(t *testing.T) {
 	for i := range 8 {
 		go func() {
 			c := document("foo", "one", map[string]string{"writer": fmt.Sprint(i)})
-			_, err := s.Change(context.WithoutCancel(t.Context()), keyOf(c), "alice", func(stored *v1.Cluster) (*v1.Cluster, error) {
+			_, err := s.Change(context.WithoutCancel(t.Context()), keyOf(c), cluster.Write{Actor: "alice"}, func(stored *v1.Cluster) (*v1.Cluster, error) {
 				if stored != nil {
 					return nil, taken
 				}

@@ -152,7 +152,10 @@ func TestEveryFaultOfAClusterIsReportedAtOnce(t *testing.T) {
 			[]string{"kubeconfig.users[0].user.exec"},
 		},
 		"a selector that is none": {"GET", "/v1/clusters?labelSelector=%3D%3D", "", []string{"query.labelSelector"}},
-		"cleanup":                 {"DELETE", one + "?cleanup=true&force=true", "", []string{"query.cleanup", "query.force"}},
+		"cleanup and force":       {"DELETE", one + "?cleanup=true&force=true", "", []string{"query.force"}},
+		"cleanup, misspelt":       {"DELETE", one + "?cleanup=yes&force=false", "", []string{"query.cleanup", "query.force"}},
+		"a hold of nothing":       {"DELETE", one + "?deletionHold=false", "", []string{"query.deletionHold"}},
+		"an orphaned cluster":     {"DELETE", one + "?deletionPolicy=Orphan", "", []string{"query.deletionPolicy"}},
 		"a dry run":               {"PUT", one + "?dryRun=true", with(""), []string{"query.dryRun"}},
 		"a watch":                 {"GET", "/v1/clusters?watch=true", "", []string{"query.watch"}},
 	}

@@ -31,9 +31,12 @@ type Source interface {
 	Kubeconfig(ctx context.Context, uid string) (cluster.Credential, error)
 }
 
+// Cleaned removes the cluster with this uid, of which nothing is left on its target.
+type Cleaned func(ctx context.Context, uid string) (struct{}, error)
+
 // InternalRoutes is the whole surface for the other services. Only what holds the internal token may reach it: kubeconfigs are
 // readable here.
-func InternalRoutes(a *rest.API, source Source) {
+func InternalRoutes(a *rest.API, source Source, cleaned Cleaned) {
 	rest.Handle(a, on("GetInstallation", http.MethodGet, internal+"/installation", auth.Read),
 		func(context.Context, rest.None) (Installation, error) {
 			return Installation{ID: source.Installation()}, nil
@@ -43,4 +46,6 @@ func InternalRoutes(a *rest.API, source Source) {
 		document.Snapshot(source.List), rest.ListOf)
 	rest.Handle(a, on("GetKubeconfig", http.MethodGet, internal+"/clusters/{uid}/kubeconfig", auth.Secrets), source.Kubeconfig,
 		rest.PathValue("uid"))
+	rest.Handle(a, status(on("ClusterCleaned", http.MethodPost, internal+"/clusters/{uid}/cleaned", auth.Write), http.StatusNoContent),
+		rest.Op[string, struct{}](cleaned), rest.PathValue("uid"))
 }

@@ -27,8 +27,9 @@ func Routes(a *rest.API, svc *cluster.Service, feed Feed) {
 	rest.Handle(a, on("CreateCluster", http.MethodPost, collection, auth.Write), located(svc.Create), create)
 	rest.Handle(a, with(on("ListClusters", http.MethodGet, collection, auth.Read), rest.ListParameters), svc.List, rest.ListOf)
 	rest.Handle(a, on("GetCluster", http.MethodGet, item, auth.Read), svc.Get, rest.KeyOf)
-	rest.Handle(a, on("PutCluster", http.MethodPut, item, auth.Write), located(svc.Put), put)
-	rest.Handle(a, status(on("DeleteCluster", http.MethodDelete, item, auth.Write), http.StatusNoContent), svc.Delete, rest.DeleteOf)
+	rest.Handle(a, with(on("PutCluster", http.MethodPut, item, auth.Write), cluster.PutParameters), located(svc.Put), put)
+	rest.Handle(a, with(status(on("DeleteCluster", http.MethodDelete, item, auth.Write), http.StatusNoContent), cluster.DeleteParameters),
+		svc.Delete, rest.DeleteOf)
 	rest.Handle(a, with(on("ClusterEvents", http.MethodGet, "/v1/events/clusters", auth.Read), rest.FeedParameters),
 		of(feed, v1.ResourceClusters), rest.FeedOf)
 }

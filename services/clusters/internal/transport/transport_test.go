@@ -46,9 +46,10 @@ func newSystem(t *testing.T, access auth.Authenticator) *system {
 	}
 	log := slog.New(slog.DiscardHandler)
 	public := rest.NewAPI(rest.Options{Service: "clusters", Auth: access, Log: log})
-	transport.Routes(public, cluster.NewService(store, store), store.Feed)
+	clusters := cluster.NewService(store, store)
+	transport.Routes(public, clusters, store.Feed)
 	internal := rest.NewAPI(rest.Options{Service: "clusters internal", Auth: auth.NewShared(internalToken), Log: log})
-	transport.InternalRoutes(internal, store)
+	transport.InternalRoutes(internal, store, clusters.Cleaned)
 	return &system{public: serve(t, public), internal: serve(t, internal), pg: pg, store: store}
 }
 

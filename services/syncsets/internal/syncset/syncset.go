@@ -95,7 +95,7 @@ func (s *Service[T, P]) List(ctx context.Context, q request.List) (v1.List[T], e
 // the stored set is not the one that the request expects to replace.
 func (s *Service[T, P]) Put(ctx context.Context, r request.Put[T]) (request.Result[T], error) {
 	var none request.Result[T]
-	options, err := writeOptions(r.Options.Query)
+	options, err := r.Options.Choose(optionValues)
 	if err != nil {
 		return none, err
 	}
@@ -138,7 +138,7 @@ func (s *Service[T, P]) replacement(r request.Put[T], stored *T, actor string) (
 // Delete removes a set. It returns errs.NotFound when there is none, errs.Conflict when it is suspended and its objects are not to be
 // left behind: for a suspended set nothing is deleted.
 func (s *Service[T, P]) Delete(ctx context.Context, r request.Delete) (struct{}, error) {
-	options, err := writeOptions(r.Options.Query)
+	options, err := r.Options.Choose(optionValues)
 	if err != nil {
 		return struct{}{}, err
 	}
