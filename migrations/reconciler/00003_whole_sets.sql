@@ -39,6 +39,10 @@ ALTER TABLE reconciler.clustersyncs
 CREATE INDEX clustersyncs_reachable ON reconciler.clustersyncs (reachable);
 CREATE INDEX clustersyncs_slow ON reconciler.clustersyncs (run_seconds);
 
+-- A cluster that is to be cleaned up matches no set any more; once nothing is left of us on its target it goes.
+ALTER TABLE reconciler.clusters ADD COLUMN leaving boolean GENERATED ALWAYS AS (document ? 'deletionRequestedAt') STORED;
+CREATE INDEX clusters_leaving ON reconciler.clusters (uid) WHERE leaving;
+
 -- Projection of the secrets service's documents, without values.
 CREATE TABLE reconciler.secrets (
     uid              uuid PRIMARY KEY,

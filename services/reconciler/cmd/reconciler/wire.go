@@ -11,6 +11,7 @@ import (
 	"github.com/syncsets/syncsets/libs/installation"
 	"github.com/syncsets/syncsets/libs/outbox"
 	"github.com/syncsets/syncsets/libs/service"
+	"github.com/syncsets/syncsets/services/reconciler/internal/cleanup"
 	"github.com/syncsets/syncsets/services/reconciler/internal/credential"
 	"github.com/syncsets/syncsets/services/reconciler/internal/dispatch"
 	"github.com/syncsets/syncsets/services/reconciler/internal/kube"
@@ -132,6 +133,7 @@ func (w *parts) plan(ctx context.Context) error {
 	}
 	p.Go("credentials", w.fetcher.Run)
 	p.Go("plan", planner.Run)
+	p.Go("cleanup", cleanup.Cleaner{Store: w.store, Clusters: w.clusters, Log: p.Log}.Run)
 	p.Go("doorbell", planner.Listen)
 	return nil
 }

@@ -24,6 +24,8 @@ type clusterChange struct {
 	deleted                     bool
 	causes                      []string
 	actor                       string
+	leaving                     bool // to be cleaned up: it matches no set
+	confirmed                   bool // the write confirmed what it makes the cluster lose
 }
 
 // applyClusters projects the newest document of each cluster in events and evaluates all sets against the ones whose targets may
@@ -62,13 +64,15 @@ func newest(events []outbox.Event) ([]clusterChange, error) {
 		c := clusterChange{
 			uid: e.UID, namespace: e.Namespace, name: e.Name, generation: e.Generation, resourceVersion: e.ResourceVersion,
 			document: e.Document, deleted: e.Operation == outbox.Deleted, actor: e.Actor,
-			causes: append(byUID[e.UID].causes, e.TraceParent),
+			causes:    append(byUID[e.UID].causes, e.TraceParent),
+			confirmed: e.Options[optionHold] == "false",
 		}
 		var document v1.Cluster
 		if err := json.Unmarshal(e.Document, &document); err != nil {
 			return nil, err
 		}
 		c.labels, c.kubeconfigVersion = document.Labels, document.KubeconfigVersion
+		c.leaving = document.DeletionRequestedAt != nil
 		byUID[e.UID] = c
 	}
 	return slices.SortedFunc(maps.Values(byUID), func(a, b clusterChange) int {
@@ -88,7 +92,7 @@ func uids(changes []clusterChange) []string {
 }
 
 // projectClusters writes the documents that are newer than the projection, notes which kubeconfig is wanted, and returns the clusters
-// that are new or whose labels or generation changed.
+// that are new, whose labels or generation changed, or whose write confirms what is held.
 func projectClusters(ctx context.Context, tx pgx.Tx, changes []clusterChange) ([]clusterChange, error) {
 	var changed []clusterChange
 	for _, c := range changes {
@@ -107,7 +111,7 @@ SELECT EXISTS (SELECT FROM written) AND NOT EXISTS (SELECT FROM old WHERE genera
 		if err := wantKubeconfig(ctx, tx, c); err != nil {
 			return nil, err
 		}
-		if differs {
+		if differs || c.confirmed {
 			changed = append(changed, c)
 		}
 	}

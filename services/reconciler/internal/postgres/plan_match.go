@@ -48,7 +48,7 @@ WHERE resource = 'selectorsyncsets' AND deleted_at IS NULL AND ($1::uuid[] IS NU
 func (m *matches) byName(ctx context.Context, tx pgx.Tx, clusters, only []string) error {
 	rows, err := tx.Query(ctx, `SELECT c.uid::text, s.uid::text, s.generation FROM reconciler.clusters c
 JOIN reconciler.sets s ON s.resource = 'syncsets' AND s.namespace = c.namespace AND s.deleted_at IS NULL
-	AND s.document -> 'clusterRefs' @> jsonb_build_array(jsonb_build_object('name', c.name))
+	AND NOT c.leaving AND s.document -> 'clusterRefs' @> jsonb_build_array(jsonb_build_object('name', c.name))
 WHERE c.uid = ANY($1::uuid[]) AND ($2::uuid[] IS NULL OR s.uid = ANY($2))`, planAnew, clusters, only)
 	if err != nil {
 		return postgres.Wrap(err, "read the syncsets of %d clusters", len(clusters))
@@ -72,7 +72,7 @@ func (m *matches) bySelector(s set, clusters []clusterChange) {
 		return
 	}
 	for _, c := range clusters {
-		if sel.Matches(c.labels) {
+		if !c.leaving && sel.Matches(c.labels) {
 			m.add(c.uid, s.uid, &s.generation)
 		}
 	}

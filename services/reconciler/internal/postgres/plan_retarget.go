@@ -45,12 +45,34 @@ func (s *Store) inStep(ctx context.Context, tx pgx.Tx, clusters []clusterChange,
 		if target == nil {
 			continue
 		}
-		change := removalChange{set: *target, clusters: t.clusters, matched: t.matched, actor: clusters[0].actor}
-		if err := s.settleRemovals(ctx, tx, change); err != nil {
-			return err
+		for _, change := range t.changes(*target, clusters) {
+			if err := s.settleRemovals(ctx, tx, change); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// changes splits what is touched into what the writes of the clusters confirmed and what they did not.
+func (t touched) changes(target set, clusters []clusterChange) []removalChange {
+	confirmed := map[string]bool{}
+	for _, c := range clusters {
+		confirmed[c.uid] = c.confirmed
+	}
+	var changes []removalChange
+	for _, sure := range []bool{true, false} {
+		change := removalChange{set: target, actor: clusters[0].actor, confirmed: sure}
+		for i, cluster := range t.clusters {
+			if confirmed[cluster] == sure {
+				change.clusters, change.matched = append(change.clusters, cluster), append(change.matched, t.matched[i])
+			}
+		}
+		if len(change.clusters) > 0 {
+			changes = append(changes, change)
+		}
+	}
+	return changes
 }
 
 // catchUp brings clusters that are about to lose objects of a set in step with the other sets that have a fan-out left.
@@ -59,14 +81,14 @@ func (s *Store) catchUp(ctx context.Context, tx pgx.Tx, clusters []string, losin
 	if err != nil || len(pending) == 0 {
 		return err
 	}
-	rows, err := tx.Query(ctx, `SELECT uid::text, coalesce(document -> 'labels', '{}') FROM reconciler.clusters WHERE uid = ANY($1::uuid[])
+	rows, err := tx.Query(ctx, `SELECT uid::text, coalesce(document -> 'labels', '{}'), leaving FROM reconciler.clusters WHERE uid = ANY($1::uuid[])
 ORDER BY uid`, clusters)
 	if err != nil {
 		return postgres.Wrap(err, "read %d clusters", len(clusters))
 	}
 	known, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (c clusterChange, err error) {
 		c.actor = actor
-		return c, row.Scan(&c.uid, &c.labels)
+		return c, row.Scan(&c.uid, &c.labels, &c.leaving)
 	})
 	if err != nil || len(known) == 0 {
 		return postgres.Wrap(err, "read %d clusters", len(clusters))

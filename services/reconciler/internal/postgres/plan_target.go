@@ -69,14 +69,14 @@ func (s set) where(firstArg int) (string, []any, error) {
 		for i, r := range s.spec.ClusterRefs {
 			names[i] = r.Name
 		}
-		return fmt.Sprintf("c.namespace = $%d AND c.name = ANY($%d::text[])", firstArg, firstArg+1), []any{s.namespace, names}, nil
+		return fmt.Sprintf("NOT c.leaving AND c.namespace = $%d AND c.name = ANY($%d::text[])", firstArg, firstArg+1), []any{s.namespace, names}, nil
 	}
 	sel, err := s.selector()
 	if err != nil {
 		return "", nil, err
 	}
 	where, args := sel.SQL("c.labels", firstArg)
-	return where, args, nil
+	return "NOT c.leaving AND " + where, args, nil
 }
 
 // selector returns the compiled selector of a selectorsyncset. An absent one, which no write can store, is an error, too.

@@ -14,6 +14,7 @@ const (
 	causeDeleted   = "deleted"
 	causeUnmatched = "unmatched"
 	causeAbsent    = "absent"
+	causeLeaving   = "unregistered"
 )
 
 // removalChange asks for the removals of one set on some clusters to be settled. matched says, per cluster, whether the set is to be
@@ -27,6 +28,10 @@ type removalChange struct {
 	needed map[string]bool
 	// fresh says that none of the clusters has a removal of the set yet.
 	fresh bool
+	// confirmed says that the write about the clusters confirmed what they lose.
+	confirmed bool
+	// leaving are the clusters that are to be cleaned up.
+	leaving map[string]bool
 }
 
 // causes returns the clusters that have to lose objects, and for each why.
@@ -36,8 +41,11 @@ func (c removalChange) causes() (clusters, causes []string) {
 			continue
 		}
 		cause := c.set.cause()
-		if c.matched[i] {
+		switch {
+		case c.matched[i]:
 			cause = causeEdited
+		case c.leaving[cluster] && cause == causeUnmatched:
+			cause = causeLeaving
 		}
 		clusters, causes = append(clusters, cluster), append(causes, cause)
 	}
@@ -78,9 +86,15 @@ func (s *Store) settleRemovals(ctx context.Context, tx pgx.Tx, c removalChange) 
 	if err := liftRemovals(ctx, tx, c); err != nil || len(c.needed) == 0 {
 		return err
 	}
+	if c.leaving, err = leavingOf(ctx, tx, c.clusters); err != nil {
+		return err
+	}
 	r, err := s.ruling(ctx, tx, c.set)
 	if err != nil {
 		return err
+	}
+	if c.confirmed && !c.set.absent {
+		r.hold, r.confirmed = false, true
 	}
 	if !r.hold && !r.confirmed {
 		if r.hold, err = s.mustHold(ctx, tx, c, r); err != nil {
@@ -91,6 +105,20 @@ func (s *Store) settleRemovals(ctx context.Context, tx pgx.Tx, c removalChange) 
 		return err
 	}
 	return holdAll(ctx, tx, c.set.uid)
+}
+
+// leavingOf returns which of the clusters are to be cleaned up.
+func leavingOf(ctx context.Context, tx pgx.Tx, clusters []string) (map[string]bool, error) {
+	rows, err := tx.Query(ctx, "SELECT uid::text FROM reconciler.clusters WHERE leaving AND uid = ANY($1::uuid[])", clusters)
+	if err != nil {
+		return nil, postgres.Wrap(err, "find the clusters to be cleaned up")
+	}
+	found, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	leaving := make(map[string]bool, len(found))
+	for _, cluster := range found {
+		leaving[cluster] = true
+	}
+	return leaving, postgres.Wrap(err, "find the clusters to be cleaned up")
 }
 
 // neededOn returns which of the clusters have to lose objects.

@@ -75,12 +75,23 @@ func (c *Client) Kubeconfig(ctx context.Context, clusterUID string) (version int
 	return answer.Version, answer.Kubeconfig, err
 }
 
+// Cleaned says that nothing of ours is left on a cluster's target. It returns errs.NotFound when the cluster is gone already,
+// errs.Conflict when nobody wants it to go.
+func (c *Client) Cleaned(ctx context.Context, clusterUID string) error {
+	return c.send(ctx, http.MethodPost, "/internal/v1/clusters/"+url.PathEscape(clusterUID)+"/cleaned", nil, nil)
+}
+
 func (c *Client) get(ctx context.Context, path string, query url.Values, answer any) error {
+	return c.send(ctx, http.MethodGet, path, query, answer)
+}
+
+// send makes a request without a body. A nil answer is one without content.
+func (c *Client) send(ctx context.Context, method, path string, query url.Values, answer any) error {
 	target := c.base + path
 	if len(query) > 0 {
 		target += "?" + query.Encode()
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+	req, err := http.NewRequestWithContext(ctx, method, target, nil)
 	if err != nil {
 		return errs.Wrap(errs.Invalid, err, "%s is not the address of a service", c.base)
 	}
@@ -94,27 +105,30 @@ func (c *Client) get(ctx context.Context, path string, query url.Values, answer 
 	}
 	defer func() { _ = res.Body.Close() }()
 	body := io.LimitReader(res.Body, answerMost)
+	if answer == nil && res.StatusCode == http.StatusNoContent {
+		return nil
+	}
 	if res.StatusCode != http.StatusOK {
-		return failure(res.StatusCode, path, body)
+		return failure(res.StatusCode, method, path, body)
 	}
 	if err := json.NewDecoder(body).Decode(answer); err != nil {
-		return errs.Wrap(errs.Unavailable, err, "read the answer to GET %s", path)
+		return errs.Wrap(errs.Unavailable, err, "read the answer to %s %s", method, path)
 	}
 	return nil
 }
 
 // failure classifies an answer that is not 200.
-func failure(status int, path string, body io.Reader) error {
+func failure(status int, method, path string, body io.Reader) error {
 	var problem struct {
 		Detail string `json:"detail"`
 	}
 	_ = json.NewDecoder(io.LimitReader(body, 64<<10)).Decode(&problem)
 	kind := map[int]errs.Kind{
 		http.StatusNotFound: errs.NotFound, http.StatusGone: errs.Gone, http.StatusUnauthorized: errs.Unauthenticated,
-		http.StatusForbidden: errs.Forbidden, http.StatusBadRequest: errs.Invalid,
+		http.StatusForbidden: errs.Forbidden, http.StatusBadRequest: errs.Invalid, http.StatusConflict: errs.Conflict,
 	}[status]
 	if status >= http.StatusInternalServerError || status == http.StatusTooManyRequests {
 		kind = errs.Unavailable
 	}
-	return errs.New(kind, "GET %s: %s", path, fmt.Sprintf("%d %s", status, problem.Detail))
+	return errs.New(kind, "%s %s: %s", method, path, fmt.Sprintf("%d %s", status, problem.Detail))
 }
