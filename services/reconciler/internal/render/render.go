@@ -63,6 +63,8 @@ type Secrets func(v1.NamespacedName) (SecretValue, error)
 // Set is one generation of a set, read once and rendered for any number of clusters. It is safe for concurrent use.
 type Set struct {
 	parts []part
+	names []namer
+	vary  bool // names differ between clusters
 	empty bool // a missing label is the empty text
 	size  int
 }
@@ -87,11 +89,13 @@ func Parse(spec v1.SetSpec, m Marks) *Set {
 	for n, text := range spec.Resources {
 		r := newResource(n, text, spec, m)
 		s.add(r.render, r.same(), everywhere)
+		s.name(r.identify, r.fault == "" && (!same(r.naming.texts()...) || r.generate.literal != ""))
 		s.size += weight(len(text), r.same())
 	}
 	for n, mapping := range spec.SecretMappings {
 		c := newSecretCopy(n, mapping, spec.EnableResourceTemplates, m)
 		s.add(c.render, false, everywhere)
+		s.name(c.identify, !same(c.naming.texts()...))
 		s.size += weight(0, false)
 	}
 	for n, text := range spec.Patches {
