@@ -59,7 +59,7 @@ var (
 )
 
 // later are parameters of the documented API that this version does not support.
-var later = []string{"dryRun", "watch", "cleanup", "force", "deletionPolicy", "deletionHold", "since"}
+var later = []string{"dryRun", "watch", "since"}
 
 // checkRequest refuses what the route does not understand: a caller must never believe that something was heeded which was not.
 func checkRequest(r *http.Request, route Route, maxBody int64) error {

@@ -43,6 +43,9 @@ CREATE INDEX clustersyncs_slow ON reconciler.clustersyncs (run_seconds);
 ALTER TABLE reconciler.clusters ADD COLUMN leaving boolean GENERATED ALWAYS AS (document ? 'deletionRequestedAt') STORED;
 CREATE INDEX clusters_leaving ON reconciler.clusters (uid) WHERE leaving;
 
+-- Whether what the set's objects are called depends on the cluster: then a cluster's relabelling may leave some behind.
+ALTER TABLE reconciler.sets ADD COLUMN names_vary boolean NOT NULL DEFAULT false;
+
 -- Projection of the secrets service's documents, without values.
 CREATE TABLE reconciler.secrets (
     uid              uuid PRIMARY KEY,

@@ -149,7 +149,8 @@ const takeOffSQL = `WITH matched AS (SELECT * FROM unnest($2::uuid[], $3::uuid[]
 	RETURNING t.cluster_uid, t.set_uid)
 SELECT q.set_uid::text, array_agg(q.cluster_uid::text ORDER BY q.cluster_uid), array_agg(m.set_uid IS NOT NULL ORDER BY q.cluster_uid)
 FROM (SELECT w.* FROM (SELECT * FROM off UNION SELECT * FROM unnest($6::uuid[], $7::uuid[]) UNION
-		SELECT cluster_uid, set_uid FROM reconciler.cluster_sets WHERE cluster_uid = ANY($1::uuid[]) AND target_generation IS NULL
+		SELECT cluster_uid, set_uid FROM reconciler.cluster_sets WHERE cluster_uid = ANY($1::uuid[]) AND target_generation IS NULL UNION
+		SELECT m.cluster_uid, m.set_uid FROM matched m JOIN reconciler.sets s ON s.uid = m.set_uid AND s.names_vary
 	) AS w (cluster_uid, set_uid)
 	WHERE EXISTS (SELECT FROM reconciler.inventory i WHERE i.set_uid = w.set_uid AND i.cluster_uid = w.cluster_uid)
 	UNION SELECT cluster_uid, set_uid FROM reconciler.removals WHERE cluster_uid = ANY($1::uuid[])) q
@@ -157,7 +158,8 @@ LEFT JOIN matched m USING (cluster_uid, set_uid)
 WHERE q.set_uid <> ALL($4::uuid[]) AND ($5::uuid[] IS NULL OR q.set_uid = ANY($5)) GROUP BY q.set_uid ORDER BY q.set_uid`
 
 // takeOff takes sets off clusters that they no longer match. It returns where removals have to be settled: where there are
-// objects, on the rows that were written and on those that say that a set has to go, and wherever there is a removal.
+// objects, on the rows that were written, on those that say that a set has to go and on those of sets whose objects are named after the
+// cluster, and wherever there is a removal.
 func takeOff(ctx context.Context, tx pgx.Tx, clusters []clusterChange, only []string, m matches, written pairs) ([]touched, error) {
 	rows, err := tx.Query(ctx, takeOffSQL, planAnew, uids(clusters), nonNil(m.clusters), nonNil(m.sets), nonNil(m.unclear), only,
 		written.clusters, written.sets)

@@ -83,11 +83,12 @@ func trackedFrom(old *set, next set) *int64 {
 
 func upsertSet(ctx context.Context, tx pgx.Tx, s set, e outbox.Event) error {
 	_, err := tx.Exec(ctx, `INSERT INTO reconciler.sets AS s (uid, resource, namespace, name, generation, resource_version, labels, document,
-	tracked_from) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+	tracked_from, names_vary) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 ON CONFLICT (uid) DO UPDATE SET generation = excluded.generation, resource_version = excluded.resource_version,
 	labels = excluded.labels, document = excluded.document, tracked_from = excluded.tracked_from,
-	deleted_at = NULL, absent = false`,
-		s.uid, s.resource, s.namespace, s.name, s.generation, e.ResourceVersion, selector.Index(labelsOf(e.Document)), e.Document, s.trackedFrom)
+	names_vary = excluded.names_vary, deleted_at = NULL, absent = false`,
+		s.uid, s.resource, s.namespace, s.name, s.generation, e.ResourceVersion, selector.Index(labelsOf(e.Document)), e.Document, s.trackedFrom,
+		s.names().NamesVary())
 	if err != nil {
 		return postgres.Wrap(err, "project %s %s", s.resource, s.name)
 	}

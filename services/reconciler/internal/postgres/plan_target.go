@@ -1,12 +1,11 @@
 package postgres
 
 import (
-	"encoding/json"
 	"fmt"
+	"strings"
 
 	v1 "github.com/syncsets/syncsets/libs/api/v1"
 	"github.com/syncsets/syncsets/libs/selector"
-	"github.com/syncsets/syncsets/services/reconciler/internal/inventory"
 )
 
 // set is a row of the projection with what the planner needs of its document.
@@ -19,14 +18,11 @@ type set struct {
 	spec                           spec
 }
 
-// spec is the part of a set's document that decides where it goes and what may be deleted.
+// spec is a set's document without its metadata.
 type spec struct {
-	ClusterRefs       []v1.ClusterRef   `json:"clusterRefs"`
-	ClusterSelector   *v1.LabelSelector `json:"clusterSelector"`
-	Resources         []json.RawMessage `json:"resources"`
-	ResourceApplyMode string            `json:"resourceApplyMode"`
-	DeletionPolicy    string            `json:"deletionPolicy"`
-	DeletionHold      *bool             `json:"deletionHold"`
+	ClusterRefs     []v1.ClusterRef   `json:"clusterRefs"`
+	ClusterSelector *v1.LabelSelector `json:"clusterSelector"`
+	v1.SetSpec
 }
 
 // deletes reports whether the set may delete objects at all.
@@ -87,48 +83,11 @@ func (s set) selector() (selector.Selector, error) {
 	return selector.FromAPI(*s.spec.ClusterSelector)
 }
 
-// identities are the literal identities in a set's text, as columns for SQL. Opaque says that some resource could not be read, so
-// that nobody knows what the set contains: then everything it owns counts as wanted.
-type identities struct {
-	groups, kinds, namespaces, names []string
-	opaque                           bool
-}
-
-func (s set) identities() identities {
-	var ids identities
-	for _, r := range s.spec.Resources {
-		id, err := identityOf(r)
-		if err != nil {
-			ids.opaque = true
-			continue
-		}
-		ids.groups, ids.kinds = append(ids.groups, id.Group), append(ids.kinds, id.Kind)
-		ids.namespaces, ids.names = append(ids.namespaces, id.Namespace), append(ids.names, id.Name)
-	}
-	return ids
-}
-
-func identityOf(resource json.RawMessage) (inventory.Identity, error) {
-	var o struct {
-		APIVersion string `json:"apiVersion"`
-		Kind       string `json:"kind"`
-		Metadata   struct {
-			Namespace string `json:"namespace"`
-			Name      string `json:"name"`
-		} `json:"metadata"`
-	}
-	if err := json.Unmarshal(resource, &o); err != nil {
-		return inventory.Identity{}, err
-	}
-	return inventory.Identity{Group: group(o.APIVersion), Kind: o.Kind, Namespace: o.Metadata.Namespace, Name: o.Metadata.Name}, nil
-}
-
 // group returns the group of "group/version"; the core group's is empty.
 func group(apiVersion string) string {
-	for i := range apiVersion {
-		if apiVersion[i] == '/' {
-			return apiVersion[:i]
-		}
+	before, _, grouped := strings.Cut(apiVersion, "/")
+	if !grouped {
+		return ""
 	}
-	return ""
+	return before
 }

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/jackc/pgx/v5"
 
@@ -50,30 +51,6 @@ func (c removalChange) causes() (clusters, causes []string) {
 		clusters, causes = append(clusters, cluster), append(causes, cause)
 	}
 	return clusters, causes
-}
-
-// neededSQL selects what a set owns on clusters and no longer wants: on clusters that it is not to be on, all of it; elsewhere what
-// its text does not name. A text without a namespace, or with one for a kind that has none, names the object all the same. Objects
-// that were last rendered before the set went on Sync are released, never deleted. Arguments: set, tracked_from, then the literal
-// identities, opaque; on is a relation of (cluster_uid, matched).
-const neededSQL = `SELECT i.cluster_uid, i.api_group, i.kind, i.namespace, i.name
-FROM reconciler.inventory i JOIN on_clusters USING (cluster_uid)
-WHERE i.set_uid = $1 AND i.set_generation >= $2 AND NOT on_clusters.matched
-UNION ALL SELECT i.cluster_uid, i.api_group, i.kind, i.namespace, i.name
-FROM reconciler.inventory i JOIN on_clusters USING (cluster_uid)
-WHERE i.set_uid = $1 AND i.set_generation >= $2 AND on_clusters.matched AND NOT $7 AND NOT EXISTS (
-	SELECT FROM unnest($3::text[], $4::text[], $5::text[], $6::text[]) AS l (api_group, kind, namespace, name)
-	WHERE l.api_group = i.api_group AND l.kind = i.kind AND l.name = i.name
-		AND (l.namespace = i.namespace OR l.namespace = '' OR i.namespace = ''))`
-
-// neededArgs are the first arguments of neededSQL.
-func (s set) neededArgs() []any {
-	ids := s.identities()
-	tracked := int64(0)
-	if s.trackedFrom != nil {
-		tracked = *s.trackedFrom
-	}
-	return []any{s.uid, tracked, ids.groups, ids.kinds, ids.namespaces, ids.names, ids.opaque}
 }
 
 // settleRemovals makes removals where the set has to lose objects and lifts those that are not needed any more.
@@ -127,8 +104,12 @@ func neededOn(ctx context.Context, tx pgx.Tx, target set, clusters []string, mat
 	if !target.deletes() || len(clusters) == 0 {
 		return needed, nil
 	}
-	rows, err := tx.Query(ctx, `WITH on_clusters AS (SELECT * FROM unnest($8::uuid[], $9::boolean[]) AS o (cluster_uid, matched))
-SELECT DISTINCT cluster_uid::text FROM (`+neededSQL+`) n`, append(append([]any{planAnew}, target.neededArgs()...), clusters, matched)...)
+	args, err := target.neededArgs(ctx, tx, clusters)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := tx.Query(ctx, fmt.Sprintf(`WITH on_clusters AS (SELECT * FROM unnest($%d::uuid[], $%d::boolean[]) AS o (cluster_uid, matched))
+SELECT DISTINCT cluster_uid::text FROM (%s) n`, nextArg, nextArg+1, neededSQL), append(append([]any{planAnew}, args...), clusters, matched)...)
 	if err != nil {
 		return nil, postgres.Wrap(err, "find what %s has to remove", target.name)
 	}

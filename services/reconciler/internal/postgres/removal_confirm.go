@@ -114,9 +114,13 @@ func audit(ctx context.Context, tx pgx.Tx, target set, hash, actor, answer strin
 // pendingDeletion describes what is held of a set; nil when nothing is. The hash names the set, its generation, and each cluster with
 // the identities that would go there, in order.
 func pendingDeletion(ctx context.Context, tx pgx.Tx, target set) (*v1.PendingDeletion, error) {
-	where, args, err := target.where(8)
+	where, args, err := target.where(nextArg)
 	if err != nil {
 		where, args = "true", nil
+	}
+	needed, err := target.neededArgs(ctx, tx, nil)
+	if err != nil {
+		return nil, err
 	}
 	rows, err := tx.Query(ctx, fmt.Sprintf(`WITH held AS (SELECT cluster_uid FROM reconciler.removals WHERE set_uid = $1 AND state = 'held'),
 on_clusters AS (SELECT held.cluster_uid, c.uid IS NOT NULL AND (%s) AS matched FROM held LEFT JOIN reconciler.clusters c ON c.uid = held.cluster_uid),
@@ -124,7 +128,7 @@ gone AS (%s)
 SELECT held.cluster_uid::text, coalesce(api_group, ''), coalesce(kind, ''), coalesce(namespace, ''), coalesce(name, ''), kind IS NOT NULL
 FROM held LEFT JOIN gone USING (cluster_uid)
 ORDER BY held.cluster_uid, gone.api_group COLLATE "C", gone.kind COLLATE "C", gone.namespace COLLATE "C", gone.name COLLATE "C"`, where, neededSQL),
-		append(target.neededArgs(), args...)...)
+		append(needed, args...)...)
 	if err != nil {
 		return nil, postgres.Wrap(err, "read what is held")
 	}

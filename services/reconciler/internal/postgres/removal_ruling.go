@@ -46,7 +46,11 @@ func (f FanOut) confirmed(s set) bool {
 func (s *Store) decideHold(ctx context.Context, tx pgx.Tx, target set, f *FanOut) error {
 	hold := false
 	if target.deletes() && !f.confirmed(target) {
-		where, args, err := target.where(8)
+		where, args, err := target.where(nextArg)
+		if err != nil {
+			return err
+		}
+		needed, err := target.neededArgs(ctx, tx, nil)
 		if err != nil {
 			return err
 		}
@@ -58,8 +62,8 @@ needed AS (SELECT DISTINCT cluster_uid FROM (%s) n), lost AS (%s)
 SELECT EXISTS (SELECT FROM reconciler.removals r JOIN needed USING (cluster_uid)
 		WHERE r.set_uid = $1 AND r.state = 'held' AND NOT (r.cause = 'absent' AND $%d)),
 	(SELECT count(*) FROM (SELECT cluster_uid FROM needed UNION SELECT cluster_uid FROM lost) u),
-	(SELECT count(*) FROM (SELECT cluster_uid FROM on_clusters UNION SELECT cluster_uid FROM lost) u)`, where, neededSQL, lostSQL, 8+len(args)),
-			append(append(append([]any{planAnew}, target.neededArgs()...), args...), target.cause() == causeDeleted)...).Scan(&held, &lost, &total)
+	(SELECT count(*) FROM (SELECT cluster_uid FROM on_clusters UNION SELECT cluster_uid FROM lost) u)`, where, neededSQL, lostSQL, nextArg+len(args)),
+			append(append(append([]any{planAnew}, needed...), args...), target.cause() == causeDeleted)...).Scan(&held, &lost, &total)
 		if err != nil {
 			return postgres.Wrap(err, "count what %s would lose", target.name)
 		}
