@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-MODULES  := . services/clusters services/syncsets services/reconciler
+MODULES  := . services/clusters services/syncsets services/reconciler cli
 PACKAGES := $(MODULES:%=./%/...)
 SERVICES := clusters syncsets reconciler
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
