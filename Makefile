@@ -48,8 +48,8 @@ vuln: $(BIN)/tools/.installed ## Look for known vulnerabilities; exits 3 when th
 	./tools/vuln.sh $(MODULES)
 
 .PHONY: build
-build: ## Compile the services, static, into bin/
-	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN)/ $(SERVICES:%=./services/%/cmd/%)
+build: ## Compile the services and syncsetctl, static, into bin/
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN)/ $(SERVICES:%=./services/%/cmd/%) ./cli/cmd/syncsetctl
 
 # Without the drivers of other databases: they are heavy.
 GOOSE_TAGS := no_clickhouse no_duckdb no_libsql no_mssql no_mysql no_spanner no_sqlite3 no_turso no_vertica no_ydb

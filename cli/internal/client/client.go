@@ -138,6 +138,7 @@ func (c *Client) problem(response *http.Response, body []byte) error {
 	if !strings.HasPrefix(response.Header.Get("Content-Type"), "application/problem+json") || json.Unmarshal(body, &p) != nil {
 		p.Detail = "an answer that is not of SyncSets: is --server or SYNCSETS_SERVER right?"
 	}
+	p.Status = response.StatusCode
 	return &p
 }
 
