@@ -14,8 +14,11 @@ import (
 	"github.com/syncsets/syncsets/services/reconciler/internal/work"
 )
 
-// fieldManager is the name that our fields have on a target.
-const fieldManager = "syncsets"
+// The names that our fields have on a target: those of the objects of sets, and those of their patches.
+const (
+	fieldManager = "syncsets"
+	patchManager = "syncsets-patch"
+)
 
 // Conn is the connection to one target with one credential. It is safe for concurrent use.
 type Conn struct {
@@ -32,23 +35,6 @@ type Conn struct {
 }
 
 func (c *Conn) close() { utilnet.CloseIdleConnectionsFor(c.transport) }
-
-// metadata is the part of any object that is read.
-type metadata struct {
-	Metadata struct {
-		Name              string            `json:"name"`
-		UID               string            `json:"uid"`
-		ResourceVersion   string            `json:"resourceVersion"`
-		DeletionTimestamp *string           `json:"deletionTimestamp"`
-		Annotations       map[string]string `json:"annotations"`
-	} `json:"metadata"`
-}
-
-// UID returns the object's uid.
-func (m metadata) UID() string { return m.Metadata.UID }
-
-// terminating reports whether the object is being deleted.
-func (m metadata) terminating() bool { return m.Metadata.DeletionTimestamp != nil }
 
 // path returns where an object is reached; with an empty name, its collection.
 func path(id inventory.Identity, version, resource string) string {
@@ -69,13 +55,13 @@ func path(id inventory.Identity, version, resource string) string {
 func pathOf(s decide.Step) string { return path(s.Identity, s.Version, s.Resource) }
 
 var (
-	patchQuery = url.Values{"fieldManager": {fieldManager}}
+	writeQuery = url.Values{"fieldManager": {fieldManager}}
 	applyQuery = url.Values{"fieldManager": {fieldManager}, "force": {"true"}}
 )
 
-// patch sends a patch and decodes the metadata of what became of the object.
-func (c *Conn) patch(ctx context.Context, at string, t types.PatchType, body []byte, into any) (status int, err error) {
-	r := request{method: http.MethodPatch, path: at, query: patchQuery, accept: acceptMetadata, contentType: string(t), body: body}
+// patch sends a patch and decodes what became of the object.
+func (c *Conn) patch(ctx context.Context, at string, t types.PatchType, body []byte, into *object) (status int, err error) {
+	r := request{method: http.MethodPatch, path: at, query: writeQuery, accept: into.accept(), contentType: string(t), body: body}
 	if t == types.ApplyPatchType {
 		r.query = applyQuery
 	}

@@ -38,7 +38,7 @@ func (c *Conn) Delete(ctx context.Context, s decide.Step) (work.Deletion, error)
 		}
 		gone, err := c.deleteOnce(ctx, f)
 		switch {
-		case absent(err, refOf(s)) || gone:
+		case isAbsent(err, refOf(s)) || gone:
 			return work.Gone, nil
 		case err == nil:
 			return c.awaitGone(ctx, s)
@@ -107,7 +107,7 @@ func (c *Conn) Release(ctx context.Context, s decide.Step) error {
 		}
 		err = c.unmark(ctx, f)
 		switch {
-		case err == nil || absent(err, refOf(s)):
+		case err == nil || isAbsent(err, refOf(s)):
 			return nil
 		case !startsOver(err) || attempt == rereads:
 			return refusal(s, err)
@@ -127,6 +127,6 @@ func (c *Conn) unmark(ctx context.Context, f found) error {
 	if err != nil {
 		return err
 	}
-	_, err = c.patch(ctx, f.at, types.MergePatchType, body, &metadata{})
+	_, err = c.patch(ctx, f.at, types.MergePatchType, body, &object{})
 	return err
 }

@@ -24,10 +24,11 @@ func classify(err error) error {
 	var status apierrors.APIStatus
 	var unreachable *work.Unreachable
 	var unclear doubt
+	var final verdict
 	switch {
 	case err == nil:
 		return nil
-	case errors.As(err, &unreachable), errors.As(err, &unclear):
+	case errors.As(err, &unreachable), errors.As(err, &unclear), errors.As(err, &final):
 		return err
 	case apierrors.IsUnauthorized(err):
 		return &work.Unreachable{Reason: v1.ReasonUnauthorized, Message: "the target does not accept the credential", Cause: err}
@@ -42,6 +43,12 @@ type doubt string
 
 // Error implements error.
 func (d doubt) Error() string { return string(d) }
+
+// verdict is an error about one object that has its words already.
+type verdict struct{ error }
+
+// Unwrap returns the error.
+func (v verdict) Unwrap() error { return v.error }
 
 // asUnreachable is classify for the first requests of a connection, where every failure is one of the connection.
 func asUnreachable(err error) error {
@@ -94,7 +101,8 @@ func isTLS(err error) bool {
 // message may quote a value.
 func refusal(s decide.Step, err error) error {
 	var status apierrors.APIStatus
-	if !errors.As(err, &status) {
+	var final verdict
+	if errors.As(err, &final) || !errors.As(err, &status) {
 		return classify(err)
 	}
 	if missing := missing(s, status.Status(), err); missing != nil {

@@ -12,21 +12,28 @@ import (
 	"github.com/syncsets/syncsets/services/reconciler/internal/work"
 )
 
-// found is what is known of one object: whether it is there, where it is reached, and its metadata.
+// found is what is known of one object: whether it is there, where it is reached, and what was read of it.
 type found struct {
-	metadata
+	object
 	there bool
 	at    string
 }
 
 // find reads one object's metadata. Only an answer that names the object, or that its kind is not there in any version, says that it
 // is gone.
-func (c *Conn) find(ctx context.Context, ref decide.Ref) (found, error) {
+func (c *Conn) find(ctx context.Context, ref decide.Ref) (found, error) { return c.read(ctx, ref, object{}) }
+
+// look is find that reads the object's health, too.
+func (c *Conn) look(ctx context.Context, ref decide.Ref) (found, error) {
+	return c.read(ctx, ref, objectOf(kindOfRef(ref)))
+}
+
+func (c *Conn) read(ctx context.Context, ref decide.Ref, into object) (found, error) {
 	if ref.Resource == "" {
 		return found{}, doubt("it is not known how the target reaches the kind " + ref.Kind)
 	}
-	f := found{at: path(ref.Identity, ref.Version, ref.Resource)}
-	err := c.get(ctx, f.at, acceptMetadata, &f.metadata)
+	f := found{object: into, at: path(ref.Identity, ref.Version, ref.Resource)}
+	err := c.get(ctx, f.at, f.accept(), &f.object)
 	if unnamed(err, ref) {
 		var other work.Kind
 		var mapping work.Mapping
@@ -39,19 +46,19 @@ func (c *Conn) find(ctx context.Context, ref decide.Ref) (found, error) {
 			return f, err
 		}
 		f.at = path(ref.Identity, other.Version, mapping.Resource)
-		if err = c.get(ctx, f.at, acceptMetadata, &f.metadata); unnamed(err, ref) {
+		if err = c.get(ctx, f.at, f.accept(), &f.object); unnamed(err, ref) {
 			err = doubt("the target does not know the path of the kind " + ref.Kind)
 		}
 	}
-	if absent(err, ref) {
+	if isAbsent(err, ref) {
 		return f, nil
 	}
 	f.there = err == nil
 	return f, classify(err)
 }
 
-// absent reports whether the target answered that it does not have the object.
-func absent(err error, ref decide.Ref) bool { return apierrors.IsNotFound(err) && !unnamed(err, ref) }
+// isAbsent reports whether the target answered that it does not have the object.
+func isAbsent(err error, ref decide.Ref) bool { return apierrors.IsNotFound(err) && !unnamed(err, ref) }
 
 // unnamed reports whether the target answered that it does not have something other than the object: the path, or what serves it.
 func unnamed(err error, ref decide.Ref) bool {

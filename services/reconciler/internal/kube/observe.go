@@ -2,12 +2,8 @@ package kube
 
 import (
 	"context"
-	"errors"
 	"maps"
-	"net/http"
-	"net/url"
 	"slices"
-	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -15,14 +11,11 @@ import (
 
 	"github.com/syncsets/syncsets/services/reconciler/internal/decide"
 	"github.com/syncsets/syncsets/services/reconciler/internal/inventory"
-	"github.com/syncsets/syncsets/services/reconciler/internal/render"
-	"github.com/syncsets/syncsets/services/reconciler/internal/work"
 )
 
 // From how many objects of one kind and namespace on they are listed rather than read one by one, and how far a list is followed.
 const (
 	listFrom = 4
-	pageSize = "500"
 	maxPages = 10
 )
 
@@ -83,8 +76,7 @@ func (o *observation) get(ctx context.Context, ref decide.Ref) error {
 
 // refused notes that the target did not let us look; only a target that cannot be reached is an error.
 func (o *observation) refused(err error, refs ...decide.Ref) error {
-	var unreachable *work.Unreachable
-	if errors.As(err, &unreachable) || errors.Is(err, context.Canceled) {
+	if isWhole(err) {
 		return err
 	}
 	for _, r := range refs {
@@ -118,48 +110,17 @@ func (o *observation) list(ctx context.Context, collection string, refs []decide
 
 // pages reads a list page by page and takes what it finds out of wanted. It reports whether it came to the end.
 func (o *observation) pages(ctx context.Context, collection string, wanted map[string]decide.Ref) (whole bool, err error) {
-	next := ""
-	for range maxPages {
-		var page struct {
-			Metadata struct {
-				Continue string `json:"continue"`
-			} `json:"metadata"`
-			Items []metadata `json:"items"`
-		}
-		r := request{method: http.MethodGet, path: collection, accept: acceptMetadataList, query: url.Values{"limit": {pageSize}}}
-		if next != "" {
-			r.query.Set("continue", next)
-		}
-		if _, err := o.conn.send(ctx, r, &page); err != nil {
-			if apierrors.IsResourceExpired(err) {
-				return false, nil
+	whole, err = o.conn.list(ctx, listing{
+		at: collection, pages: maxPages, enough: func() bool { return len(wanted) == 0 },
+		visit: func(seen object) {
+			if ref, ok := wanted[seen.Metadata.Name]; ok {
+				o.set(ref.Identity, o.conn.marks(seen.metadata))
+				delete(wanted, seen.Metadata.Name)
 			}
-			return false, classify(err)
-		}
-		for _, m := range page.Items {
-			if ref, ok := wanted[m.Metadata.Name]; ok {
-				o.set(ref.Identity, o.conn.marks(m))
-				delete(wanted, m.Metadata.Name)
-			}
-		}
-		if next = page.Metadata.Continue; next == "" || len(wanted) == 0 {
-			return true, nil
-		}
+		},
+	})
+	if apierrors.IsResourceExpired(err) {
+		return false, nil
 	}
-	return false, nil
-}
-
-// marks reads whose an object is.
-func (c *Conn) marks(m metadata) decide.Observed {
-	seen := decide.Observed{
-		Presence: decide.Foreign, UID: m.UID(), Installation: m.Metadata.Annotations[render.AnnotationInstallation],
-		OwnerUID: m.Metadata.Annotations[render.AnnotationOwnerUID],
-	}
-	switch strings.TrimSpace(seen.Installation) {
-	case "":
-		seen.Presence = decide.Unmarked
-	case c.installation:
-		seen.Presence = decide.Ours
-	}
-	return seen
+	return whole, classify(err)
 }

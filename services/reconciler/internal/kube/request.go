@@ -37,20 +37,24 @@ const (
 	mostLosses     = 3  // and because the network connection was lost
 )
 
-// What is asked for.
+// What is asked for. A server that cannot answer with metadata alone sends whole objects.
 const (
 	acceptJSON         = "application/json"
-	acceptMetadata     = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
-	acceptMetadataList = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+	acceptMetadata     = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
+	acceptMetadataList = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 )
 
-// request is one request to a target. Each of them may be sent twice: applies, and writes with preconditions.
+// request is one request to a target. Unless it says once, it may be sent twice: reads, applies, creations, and writes with
+// preconditions.
 type request struct {
 	method, path string
 	query        url.Values
 	accept       string
 	contentType  string // of the body
 	body         []byte
+	once         bool // not sent again when the network connection was lost and it may have arrived
+	// decode reads a successful answer that is too large to be kept whole; it starts over when the request is sent again.
+	decode func(io.Reader) error
 }
 
 // get reads one thing.
@@ -72,15 +76,22 @@ func (c *Conn) send(ctx context.Context, r request, into any) (status int, err e
 			return status, err
 		case pause > 0 && waits < mostWaits:
 			waits++
-			if backoff.Sleep(ctx, pause) != nil {
+			if throttled(ctx, pause) != nil {
 				return status, err
 			}
-		case lost(err) && losses < mostLosses:
+		case lost(err) && losses < mostLosses && (!r.once || errors.Is(err, errUnidentified)):
 			losses++
 		default:
 			return status, err
 		}
 	}
+}
+
+// throttled waits as long as the target asked for.
+func throttled(ctx context.Context, pause time.Duration) error {
+	start := time.Now()
+	defer func() { work.RecorderFrom(ctx).Throttled(time.Since(start)) }()
+	return backoff.Sleep(ctx, pause)
 }
 
 // attempt sends a request once. pause is how long the target asks to wait before it is sent again; 0 when it does not.
@@ -105,6 +116,11 @@ func (c *Conn) attempt(ctx context.Context, r request, into any) (status int, pa
 		c.identity.alone.Store(response.ProtoMajor == 1)
 	}
 	recorder.Record(r.method+" "+r.path, time.Since(start))
+	if r.decode != nil && response.StatusCode < http.StatusMultipleChoices {
+		err := r.decode(response.Body)
+		_, _ = io.CopyN(io.Discard, response.Body, 512) // to the end, so that the network connection stays
+		return response.StatusCode, 0, err
+	}
 	body, err := read(response.Body)
 	defer buffers.Put(body)
 	if err != nil {
@@ -112,6 +128,9 @@ func (c *Conn) attempt(ctx context.Context, r request, into any) (status int, pa
 	}
 	if response.StatusCode >= http.StatusMultipleChoices {
 		after, _ := strconv.Atoi(response.Header.Get("Retry-After"))
+		if after == 0 && response.StatusCode == http.StatusTooManyRequests {
+			after = 1
+		}
 		return response.StatusCode, time.Duration(after) * time.Second, statusError(r, response.StatusCode, after, body.Bytes())
 	}
 	return response.StatusCode, 0, json.Unmarshal(body.Bytes(), into)
