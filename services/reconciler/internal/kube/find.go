@@ -21,7 +21,9 @@ type found struct {
 
 // find reads one object's metadata. Only an answer that names the object, or that its kind is not there in any version, says that it
 // is gone.
-func (c *Conn) find(ctx context.Context, ref decide.Ref) (found, error) { return c.read(ctx, ref, object{}) }
+func (c *Conn) find(ctx context.Context, ref decide.Ref) (found, error) {
+	return c.read(ctx, ref, object{})
+}
 
 // look is find that reads the object's health, too.
 func (c *Conn) look(ctx context.Context, ref decide.Ref) (found, error) {
