@@ -44,7 +44,7 @@ func (r *run) set(row SetRow) decide.Set {
 	s := decide.Set{
 		UID: row.UID, Resource: row.Resource, Namespace: row.Namespace, Name: row.Name, Target: row.Target, TrackedFrom: row.TrackedFrom,
 		Mode: d.spec.ResourceApplyMode, DeletionPolicy: d.spec.DeletionPolicy, Adopt: d.spec.Adopt, Behavior: d.spec.ApplyBehavior,
-		Recreate: d.spec.ImmutableFields == v1.ImmutableRecreate,
+		Recreate:             d.spec.ImmutableFields == v1.ImmutableRecreate,
 		DeleteProtectedKinds: d.spec.DeleteProtectedKinds, Suspended: d.spec.Suspended, Fault: d.fault, Previous: row.Previous,
 	}
 	for _, i := range d.set.Render(r.facts(), r.secret, r.pool.config.Digest) {
