@@ -9,6 +9,7 @@ import (
 	v1 "github.com/syncsets/syncsets/libs/api/v1"
 	"github.com/syncsets/syncsets/services/reconciler/internal/decide"
 	"github.com/syncsets/syncsets/services/reconciler/internal/inventory"
+	"github.com/syncsets/syncsets/services/reconciler/internal/syncstatus"
 )
 
 type (
@@ -16,25 +17,51 @@ type (
 	rows = []inventory.Row
 )
 
-// test is one decision: the whole list of steps, then the status of each set.
+// test is one decision: the whole list of steps, then the status of each set. What else is in steps and in what the run leaves behind
+// stands in the test's file in testdata.
 type test struct {
 	name string
 	in   decide.Input
 	want []string
 }
 
+// check takes every step to succeed.
 func check(t *testing.T, tests []test) {
 	t.Helper()
+	all := make([]outcomeTest, len(tests))
+	for n, test := range tests {
+		all[n] = outcomeTest{test: test}
+	}
+	checkOutcomes(t, all)
+}
+
+// outcomeTest is a decision of which not every step succeeds.
+type outcomeTest struct {
+	test
+	change func(*syncstatus.Outcomes)
+}
+
+func checkOutcomes(t *testing.T, tests []outcomeTest) {
+	t.Helper()
+	var chapters []string
 	for _, test := range tests {
+		test.in.Now = now
+		decide.Sort(test.in.Sets)
+		plan := decide.Decide(test.in)
+		outcomes := succeed(plan)
+		if test.change != nil {
+			test.change(&outcomes)
+		}
+		report := syncstatus.Of(test.in, plan, outcomes, func() float64 { return 0 })
+		chapters = append(chapters, chapter(test.name, test.in, report))
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			test.in.Now = now
-			decide.Sort(test.in.Sets)
-			if diff := cmp.Diff(test.want, lines(test.in)); diff != "" {
+			if diff := cmp.Diff(test.want, lines(plan, report)); diff != "" {
 				t.Errorf("the decision differs (-want +got):\n%s", diff)
 			}
 		})
 	}
+	golden(t, chapters)
 }
 
 func TestApplying(t *testing.T) {

@@ -12,8 +12,8 @@ import (
 	"github.com/syncsets/syncsets/services/reconciler/internal/syncstatus"
 )
 
-// refused says that the target did not tell how the kind of an object is reached.
-type refused = map[inventory.Identity]string
+// hidden says that the target did not tell how the kind of an object is reached.
+type hidden = map[inventory.Identity]string
 
 func unreached(r *inventory.Row) { r.Resource = "" }
 
@@ -133,7 +133,7 @@ func TestRowsWhoseKindWasNotKnown(t *testing.T) {
 			"an object whose kind the target did not tell is kept and tried again",
 			decide.Input{
 				Sets: sets{with(set("a"), gone)}, Inventory: rows{row("a", widget("w"), unreached)}, Removals: removals(decide.Open, "a"),
-				Refused: refused{widget("w"): "forbidden"},
+				Refused: hidden{widget("w"): "forbidden"},
 			},
 			[]string{
 				"a Keep Widget ns/w, retry: failed to delete example.com/v1, Kind=Widget ns/w: forbidden", "= a Failure retry 5s",
@@ -142,7 +142,7 @@ func TestRowsWhoseKindWasNotKnown(t *testing.T) {
 			"so is an intent",
 			decide.Input{
 				Sets: sets{with(set("a"), gone)}, Inventory: rows{row("a", widget("w"), unreached, intent)}, Removals: removals(decide.Open, "a"),
-				Refused: refused{widget("w"): "forbidden"},
+				Refused: hidden{widget("w"): "forbidden"},
 			},
 			[]string{
 				"a Keep Widget ns/w, retry: failed to delete example.com/v1, Kind=Widget ns/w: forbidden", "= a Failure retry 5s",

@@ -3,7 +3,9 @@
 package syncstatus
 
 import (
+	"maps"
 	"reflect"
+	"slices"
 	"time"
 
 	v1 "github.com/syncsets/syncsets/libs/api/v1"
@@ -256,7 +258,8 @@ func (b *builder) retire(plan decide.Plan) {
 	if plan.Cause != "" {
 		return
 	}
-	for uid, r := range b.in.Removals {
+	for _, uid := range slices.Sorted(maps.Keys(b.in.Removals)) {
+		r := b.in.Removals[uid]
 		st, known := b.sets[uid]
 		done := !known && !b.owning[uid] || known && !st.left && (st.disposition == decide.Act || st.disposition == decide.Leave)
 		if done {
