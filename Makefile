@@ -39,6 +39,10 @@ test-containers: ## Run the store, relay and end-to-end tests on Postgres and Ra
 bench: deps ## Run the benchmarks of test/bench
 	go test -run '^$$' -bench . -benchtime 1x -timeout 60m ./test/bench/...
 
+.PHONY: mutate
+mutate: ## Make the deciding code wrong in hundreds of ways; fails when its tests notice fewer than 90 % of them
+	go run ./test/mutate -least 90 ./services/reconciler/internal/decide
+
 .PHONY: lint
 lint: $(BIN)/tools/.installed ## Check style, imports, formatting and the modules' files
 	./tools/lint.sh $(MODULES)
