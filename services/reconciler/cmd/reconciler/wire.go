@@ -11,6 +11,7 @@ import (
 	"github.com/syncsets/syncsets/libs/installation"
 	"github.com/syncsets/syncsets/libs/outbox"
 	"github.com/syncsets/syncsets/libs/service"
+	"github.com/syncsets/syncsets/services/reconciler/internal/aggregate"
 	"github.com/syncsets/syncsets/services/reconciler/internal/cleanup"
 	"github.com/syncsets/syncsets/services/reconciler/internal/credential"
 	"github.com/syncsets/syncsets/services/reconciler/internal/dispatch"
@@ -115,7 +116,7 @@ func (w *parts) dispatch(context.Context) (err error) {
 	return nil
 }
 
-// plan starts the planner and the fetcher of kubeconfigs, which follows it.
+// plan starts the planner, the fetcher of kubeconfigs, which follows it, and the aggregator of what runs leave behind.
 func (w *parts) plan(ctx context.Context) error {
 	p := w.process
 	w.fetcher = credential.New(credential.Config{
@@ -131,6 +132,11 @@ func (w *parts) plan(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	aggregator, err := aggregate.New(aggregate.Config{Store: w.store, Log: p.Log})
+	if err != nil {
+		return err
+	}
+	p.Go("aggregate", aggregator.Run)
 	p.Go("credentials", w.fetcher.Run)
 	p.Go("plan", planner.Run)
 	p.Go("cleanup", cleanup.Cleaner{Store: w.store, Clusters: w.clusters, Log: p.Log}.Run)

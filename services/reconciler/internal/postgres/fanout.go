@@ -177,13 +177,30 @@ func (s *Store) Tidy(ctx context.Context, log *slog.Logger) error {
 		if err != nil {
 			return postgres.Wrap(err, "tidy removals")
 		}
-		tag, err := tx.Exec(ctx, `DELETE FROM reconciler.sets s WHERE deleted_at IS NOT NULL
+		return tidyTombstones(ctx, tx, log)
+	})
+}
+
+// tidyTombstones drops the sets of which nothing is left, and with them their totals. Their locks, in the order of uids, come before those
+// of the totals, as when they are counted.
+func tidyTombstones(ctx context.Context, tx pgx.Tx, log *slog.Logger) error {
+	rows, err := tx.Query(ctx, `SELECT uid::text FROM reconciler.sets s WHERE deleted_at IS NOT NULL
 	AND NOT EXISTS (SELECT FROM reconciler.fanouts f WHERE f.set_uid = s.uid)
 	AND NOT EXISTS (SELECT FROM reconciler.cluster_sets t WHERE t.set_uid = s.uid)
-	AND NOT EXISTS (SELECT FROM reconciler.inventory i WHERE i.set_uid = s.uid)`)
-		if tag.RowsAffected() > 0 {
-			log.InfoContext(ctx, "sets are gone from all clusters", "sets", tag.RowsAffected())
-		}
+	AND NOT EXISTS (SELECT FROM reconciler.inventory i WHERE i.set_uid = s.uid) ORDER BY uid FOR UPDATE`, planAnew)
+	if err != nil {
+		return postgres.Wrap(err, "find tombstones")
+	}
+	gone, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil || len(gone) == 0 {
+		return postgres.Wrap(err, "find tombstones")
+	}
+	if err := announceGone(ctx, tx, gone); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, "DELETE FROM reconciler.sets WHERE uid = ANY($1::uuid[])", gone); err != nil {
 		return postgres.Wrap(err, "tidy tombstones")
-	})
+	}
+	log.InfoContext(ctx, "sets are gone from all clusters", "sets", len(gone))
+	return nil
 }

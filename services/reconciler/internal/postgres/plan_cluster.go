@@ -18,7 +18,7 @@ import (
 type clusterChange struct {
 	uid, namespace, name        string
 	generation, resourceVersion int64
-	labels                      map[string]string
+	labels, previous            map[string]string // previous: before this change
 	kubeconfigVersion           int64
 	document                    json.RawMessage
 	deleted                     bool
@@ -43,7 +43,7 @@ func (s *Store) applyClusters(ctx context.Context, tx pgx.Tx, events []outbox.Ev
 			written = append(written, c)
 		}
 	}
-	if err := dropClusters(ctx, tx, uids(gone)); err != nil {
+	if err := dropClusters(ctx, tx, gone); err != nil {
 		return err
 	}
 	changed, err := projectClusters(ctx, tx, written)
@@ -97,14 +97,15 @@ func projectClusters(ctx context.Context, tx pgx.Tx, changes []clusterChange) ([
 	var changed []clusterChange
 	for _, c := range changes {
 		var differs bool
-		err := tx.QueryRow(ctx, `WITH old AS (SELECT generation, labels FROM reconciler.clusters WHERE uid = $1), written AS (
+		err := tx.QueryRow(ctx, `WITH old AS (SELECT generation, labels, document FROM reconciler.clusters WHERE uid = $1), written AS (
 	INSERT INTO reconciler.clusters AS c (uid, namespace, name, generation, resource_version, labels, document)
 	VALUES ($1, $2, $3, $4, $5, $6, $7)
 	ON CONFLICT (uid) DO UPDATE SET generation = excluded.generation, resource_version = excluded.resource_version,
 		labels = excluded.labels, document = excluded.document
 	WHERE c.resource_version < excluded.resource_version RETURNING uid)
-SELECT EXISTS (SELECT FROM written) AND NOT EXISTS (SELECT FROM old WHERE generation = $4 AND labels = $6)`,
-			c.uid, c.namespace, c.name, c.generation, c.resourceVersion, selector.Index(c.labels), c.document).Scan(&differs)
+SELECT EXISTS (SELECT FROM written) AND NOT EXISTS (SELECT FROM old WHERE generation = $4 AND labels = $6),
+	(SELECT document -> 'labels' FROM old)`,
+			c.uid, c.namespace, c.name, c.generation, c.resourceVersion, selector.Index(c.labels), c.document).Scan(&differs, &c.previous)
 		if err != nil {
 			return nil, postgres.Wrap(err, "project cluster %s/%s", c.namespace, c.name)
 		}
@@ -125,20 +126,65 @@ ON CONFLICT (cluster_uid) DO UPDATE SET wanted = excluded.wanted, attempts = 0, 
 	return postgres.Wrap(err, "want kubeconfig %d of cluster %s/%s", c.kubeconfigVersion, c.namespace, c.name)
 }
 
+// announceClusters tells of clusters that are in step with what selects them: those of created are new.
+func announceClusters(ctx context.Context, tx pgx.Tx, changed []clusterChange, created []string) error {
+	isNew := make(map[string]bool, len(created))
+	for _, uid := range created {
+		isNew[uid] = true
+	}
+	return announceAll(ctx, tx, changed, func(c clusterChange) string {
+		if isNew[c.uid] {
+			return outbox.Created
+		}
+		return outbox.Updated
+	})
+}
+
+// announceAll announces an operation about each cluster, those of one operation and actor together.
+func announceAll(ctx context.Context, tx pgx.Tx, changes []clusterChange, operation func(clusterChange) string) error {
+	type kind struct{ operation, actor string }
+	all := map[kind]*announcement{}
+	for _, c := range changes {
+		k := kind{operation(c), c.actor}
+		if all[k] == nil {
+			all[k] = &announcement{operation: k.operation, actor: k.actor, previous: map[string]map[string]string{}}
+		}
+		all[k].clusters = append(all[k].clusters, c.uid)
+		if !c.deleted {
+			all[k].previous[c.uid] = c.previous
+		}
+	}
+	for _, a := range all {
+		if err := announce(ctx, tx, *a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // dropClusters forgets clusters with everything known of them. The objects on the targets stay.
-func dropClusters(ctx context.Context, tx pgx.Tx, clusters []string) error {
-	if len(clusters) == 0 {
+func dropClusters(ctx context.Context, tx pgx.Tx, changes []clusterChange) error {
+	if len(changes) == 0 {
 		return nil
 	}
+	clusters := uids(changes)
 	// The work rows go first: a run that still holds one can write nothing any more.
 	if err := lockWork(ctx, tx, clusters); err != nil {
 		return err
 	}
-	for _, table := range []string{"work", "cluster_sets", "inventory", "removals", "clustersyncs"} {
+	if err := announceAll(ctx, tx, changes, func(clusterChange) string { return outbox.Deleted }); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, `WITH gone AS (DELETE FROM reconciler.cluster_sets WHERE cluster_uid = ANY($1::uuid[]) RETURNING set_uid)
+INSERT INTO reconciler.dirty_sets (set_uid) SELECT DISTINCT set_uid FROM gone`, clusters)
+	if err != nil {
+		return postgres.Wrap(err, "drop %d clusters from cluster_sets", len(clusters))
+	}
+	for _, table := range []string{"work", "inventory", "removals", "clustersyncs"} {
 		if _, err := tx.Exec(ctx, "DELETE FROM reconciler."+table+" WHERE cluster_uid = ANY($1::uuid[])", clusters); err != nil {
 			return postgres.Wrap(err, "drop %d clusters from %s", len(clusters), table)
 		}
 	}
-	_, err := tx.Exec(ctx, "DELETE FROM reconciler.clusters WHERE uid = ANY($1::uuid[])", clusters)
+	_, err = tx.Exec(ctx, "DELETE FROM reconciler.clusters WHERE uid = ANY($1::uuid[])", clusters)
 	return postgres.Wrap(err, "drop %d clusters", len(clusters))
 }

@@ -245,7 +245,11 @@ WHERE s.source = $1 AND s.uid > $2 AND (p.uid IS NULL OR p.resource_version < s.
 // drop forgets absent clusters, whose objects stay, and buries absent sets with everything they own held.
 func (r *Resync) drop(ctx context.Context, tx pgx.Tx, absent []string) error {
 	if r.source == Clusters {
-		return dropClusters(ctx, tx, absent)
+		gone := make([]clusterChange, len(absent))
+		for i, uid := range absent {
+			gone[i] = clusterChange{uid: uid, deleted: true, actor: resyncActor}
+		}
+		return dropClusters(ctx, tx, gone)
 	}
 	for _, uid := range absent {
 		old, err := findSet(ctx, tx, uid)

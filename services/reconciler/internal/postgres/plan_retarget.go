@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -15,11 +16,19 @@ func (s *Store) retarget(ctx context.Context, tx pgx.Tx, changed []clusterChange
 			return err
 		}
 	}
-	_, err := tx.Exec(ctx, `INSERT INTO reconciler.clustersyncs (cluster_uid) SELECT unnest($1::uuid[]) ON CONFLICT DO NOTHING`, uids(changed))
+	rows, err := tx.Query(ctx, `INSERT INTO reconciler.clustersyncs (cluster_uid) SELECT unnest($1::uuid[]) ON CONFLICT DO NOTHING
+RETURNING cluster_uid::text`, uids(changed))
 	if err != nil {
 		return postgres.Wrap(err, "make the clustersyncs of %d clusters", len(changed))
 	}
-	return s.inStep(ctx, tx, changed, nil)
+	created, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return postgres.Wrap(err, "make the clustersyncs of %d clusters", len(changed))
+	}
+	if err := s.inStep(ctx, tx, changed, nil); err != nil {
+		return err
+	}
+	return announceClusters(ctx, tx, changed, created)
 }
 
 // inStep makes the rows and removals of sets on clusters, which are marked already, what the newest generations of the sets say: of the
@@ -106,8 +115,10 @@ func pendingSets(ctx context.Context, tx pgx.Tx, except string) ([]string, error
 	return pending, postgres.Wrap(err, "read the pending fan-outs")
 }
 
-const writeTargetsSQL = `INSERT INTO reconciler.cluster_sets AS t (cluster_uid, set_uid, target_generation)
-SELECT cluster, set, generation FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS m (cluster, set, generation) ORDER BY cluster, set
+const writeTargetsSQL = `INSERT INTO reconciler.cluster_sets AS t (cluster_uid, set_uid, target_generation, cluster_namespace, cluster_name)
+SELECT cluster, set, m.generation, coalesce(c.namespace, ''), coalesce(c.name, '')
+FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS m (cluster, set, generation) LEFT JOIN reconciler.clusters c ON c.uid = m.cluster
+ORDER BY cluster, set
 ON CONFLICT (cluster_uid, set_uid) DO UPDATE SET target_generation = excluded.target_generation, result = 'Pending', cause = 'Queued',
 	message = '', attempts = 0, retry_at = NULL, changed_at = CASE WHEN t.result = 'Pending' THEN t.changed_at ELSE now() END
 WHERE t.target_generation IS DISTINCT FROM excluded.target_generation RETURNING cluster_uid::text, set_uid::text`
@@ -121,7 +132,7 @@ func writeTargets(ctx context.Context, tx pgx.Tx, m matches) (pairs, error) {
 	if len(m.clusters) == 0 {
 		return written, nil
 	}
-	rows, err := tx.Query(ctx, writeTargetsSQL, m.clusters, m.sets, m.generations)
+	rows, err := tx.Query(ctx, writeTargetsSQL, planAnew, m.clusters, m.sets, m.generations)
 	if err != nil {
 		return written, postgres.Wrap(err, "write %d targets", len(m.clusters))
 	}
@@ -130,7 +141,10 @@ func writeTargets(ctx context.Context, tx pgx.Tx, m matches) (pairs, error) {
 		written.clusters, written.sets = append(written.clusters, cluster), append(written.sets, set)
 		return nil
 	})
-	return written, postgres.Wrap(err, "write %d targets", len(m.clusters))
+	if err != nil || len(written.sets) == 0 {
+		return written, postgres.Wrap(err, "write %d targets", len(m.clusters))
+	}
+	return written, note(ctx, tx, slices.Clone(written.sets)...)
 }
 
 // touched is a set with the clusters on which its removals have to be settled.
@@ -146,7 +160,8 @@ const takeOffSQL = `WITH matched AS (SELECT * FROM unnest($2::uuid[], $3::uuid[]
 	WHERE t.cluster_uid = ANY($1::uuid[]) AND t.target_generation IS NOT NULL AND t.set_uid <> ALL($4::uuid[])
 		AND ($5::uuid[] IS NULL OR t.set_uid = ANY($5))
 		AND NOT EXISTS (SELECT FROM matched m WHERE m.cluster_uid = t.cluster_uid AND m.set_uid = t.set_uid)
-	RETURNING t.cluster_uid, t.set_uid)
+	RETURNING t.cluster_uid, t.set_uid), noted AS (
+	INSERT INTO reconciler.dirty_sets (set_uid) SELECT DISTINCT set_uid FROM off)
 SELECT q.set_uid::text, array_agg(q.cluster_uid::text ORDER BY q.cluster_uid), array_agg(m.set_uid IS NOT NULL ORDER BY q.cluster_uid)
 FROM (SELECT w.* FROM (SELECT * FROM off UNION SELECT * FROM unnest($6::uuid[], $7::uuid[]) UNION
 		SELECT cluster_uid, set_uid FROM reconciler.cluster_sets WHERE cluster_uid = ANY($1::uuid[]) AND target_generation IS NULL UNION

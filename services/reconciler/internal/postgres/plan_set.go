@@ -94,7 +94,10 @@ ON CONFLICT (uid) DO UPDATE SET generation = excluded.generation, resource_versi
 	}
 	_, err = tx.Exec(ctx, `INSERT INTO reconciler.set_generations (set_uid, generation, document) VALUES ($1, $2, $3)
 ON CONFLICT DO NOTHING`, s.uid, s.generation, e.Document)
-	return postgres.Wrap(err, "keep generation %d of %s %s", s.generation, s.resource, s.name)
+	if err != nil {
+		return postgres.Wrap(err, "keep generation %d of %s %s", s.generation, s.resource, s.name)
+	}
+	return note(ctx, tx, s.uid)
 }
 
 // deleteSet leaves a tombstone. The policy that the delete was asked with becomes the tombstone's. A set that a resync found absent
@@ -109,6 +112,9 @@ func deleteSet(ctx context.Context, tx pgx.Tx, old *set, e outbox.Event, done *A
 		e.UID, e.ResourceVersion, e.Options[optionPolicy], absent)
 	if err != nil {
 		return postgres.Wrap(err, "bury %s %s", old.resource, old.name)
+	}
+	if err := note(ctx, tx, e.UID); err != nil {
+		return err
 	}
 	return appendFanOut(ctx, tx, old, nil, e, done)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/syncsets/syncsets/libs/api/request"
 	"github.com/syncsets/syncsets/libs/errs"
+	"github.com/syncsets/syncsets/libs/outbox"
 	"github.com/syncsets/syncsets/libs/postgres"
 )
 
@@ -29,7 +30,7 @@ func tryNow(ctx context.Context, tx pgx.Tx, uid string) error {
 	if err := mark(ctx, tx, []string{uid}, classEdit, traceparent(ctx)); err != nil {
 		return err
 	}
-	_, err := tx.Exec(ctx, "UPDATE reconciler.work SET attempts = 0, full_apply = true WHERE cluster_uid = $1", uid)
+	_, err := tx.Exec(ctx, `UPDATE reconciler.work SET attempts = 0, health_attempts = 0, full_apply = true WHERE cluster_uid = $1`, uid)
 	if err != nil {
 		return postgres.Wrap(err, "end the backoff")
 	}
@@ -56,7 +57,10 @@ func (s *Store) AcceptIdentity(ctx context.Context, key request.Key) error {
 		if err := tryNow(ctx, tx, uid); err != nil {
 			return err
 		}
-		return forgetTarget(ctx, tx, uid)
+		if err := forgetTarget(ctx, tx, uid); err != nil {
+			return err
+		}
+		return announce(ctx, tx, announcement{operation: outbox.Updated, clusters: []string{uid}, actor: runActor})
 	})
 	return postgres.Wrap(err, "accept the identity of cluster %s", key)
 }
@@ -67,12 +71,15 @@ const archivedColumns = `cluster_uid, target_id, api_group, kind, namespace, nam
 
 func forgetTarget(ctx context.Context, tx pgx.Tx, uid string) error {
 	for _, sql := range []string{
-		`UPDATE reconciler.cluster_sets SET result = 'Pending', cause = 'Queued', message = '', observed_generation = 0, objects = '[]'
-WHERE cluster_uid = $1`,
+		`WITH forgotten AS (UPDATE reconciler.cluster_sets SET result = 'Pending', cause = 'Queued', message = '', observed_generation = 0,
+	changed_at = CASE WHEN result = 'Pending' THEN changed_at ELSE now() END, objects = '[]', patches = '[]', health = ''
+	WHERE cluster_uid = $1 RETURNING set_uid)
+INSERT INTO reconciler.dirty_sets (set_uid) SELECT set_uid FROM forgotten`,
 		`WITH gone AS (DELETE FROM reconciler.inventory WHERE cluster_uid = $1 RETURNING ` + archivedColumns + `)
 INSERT INTO reconciler.archived_inventory (` + archivedColumns + `) SELECT * FROM gone`,
 		"DELETE FROM reconciler.removals WHERE cluster_uid = $1",
-		`UPDATE reconciler.clustersyncs SET target_id = '', resource_version = nextval('reconciler.resource_version') WHERE cluster_uid = $1`,
+		`UPDATE reconciler.clustersyncs SET target_id = '', health = '', resource_version = nextval('reconciler.resource_version')
+WHERE cluster_uid = $1`,
 	} {
 		if _, err := tx.Exec(ctx, sql, uid); err != nil {
 			return postgres.Wrap(err, "forget the target")

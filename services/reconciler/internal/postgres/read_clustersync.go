@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -11,12 +10,11 @@ import (
 	v1 "github.com/syncsets/syncsets/libs/api/v1"
 	"github.com/syncsets/syncsets/libs/errs"
 	"github.com/syncsets/syncsets/libs/postgres"
-	"github.com/syncsets/syncsets/libs/selector"
 )
 
 const clusterSyncSQL = `SELECT c.uid::text, c.namespace, c.name, c.generation, c.document -> 'labels',
 	coalesce((c.document ->> 'suspended')::boolean, false), s.resource_version, s.target_id, s.reachable, s.reason, s.message, s.changed_at,
-	s.kubernetes_version, s.last_contact_at, s.first_success_at, s.last_run,
+	s.kubernetes_version, s.last_contact_at, s.first_success_at, s.last_run, s.health,
 	w.state, w.since, w.next_at, w.attempts, w.next_at <= now(), p.paused_at IS NOT NULL
 FROM reconciler.clusters c JOIN reconciler.clustersyncs s ON s.cluster_uid = c.uid JOIN reconciler.work w ON w.cluster_uid = c.uid
 CROSS JOIN reconciler.planner p`
@@ -55,91 +53,8 @@ func (s *Store) GetClusterSync(ctx context.Context, key request.Key) (v1.Cluster
 	return document, postgres.Wrap(err, "read clustersync %s", key)
 }
 
-// ListClusterSyncs returns a page in the order of namespace and name, without the objects of the sets.
-func (s *Store) ListClusterSyncs(ctx context.Context, q request.List) (v1.List[v1.ClusterSync], error) {
-	list := v1.List[v1.ClusterSync]{Items: []v1.ClusterSync{}}
-	where, args, err := clusterSyncFilter(q)
-	if err != nil {
-		return list, err
-	}
-	where += fmt.Sprintf(" ORDER BY c.namespace, c.name, c.uid LIMIT %d", q.Limit+1)
-	list.Revision, err = s.snapshot(ctx, func(tx pgx.Tx) error {
-		rows, err := clusterRows(ctx, tx, where, args...)
-		if err != nil {
-			return err
-		}
-		if len(rows) > q.Limit {
-			rows = rows[:q.Limit]
-			last := rows[q.Limit-1].document
-			list.Continue = position{last.Namespace, last.Name, last.UID}.token()
-		}
-		list.Items, err = assemble(ctx, tx, rows)
-		return err
-	})
-	return list, postgres.Wrap(err, "list clustersyncs")
-}
-
-// clusterSyncFilter turns the parameters of a list into a condition. result and the set are about the same row.
-func clusterSyncFilter(q request.List) (string, []any, error) {
-	labels, err := selector.Parse(q.LabelSelector)
-	if err != nil {
-		return "", nil, err
-	}
-	after, err := parsePosition(q.Continue, 3)
-	if err != nil {
-		return "", nil, err
-	}
-	where, args := labels.SQL("c.labels", 1)
-	parts := []string{where}
-	and := func(format string, values ...any) {
-		places := make([]any, len(values))
-		for i, v := range values {
-			args = append(args, v)
-			places[i] = len(args)
-		}
-		parts = append(parts, fmt.Sprintf(format, places...))
-	}
-	if q.Namespace != "" {
-		and("c.namespace = $%d", q.Namespace)
-	}
-	if after != nil {
-		and("(c.namespace, c.name, c.uid) > ($%d, $%d, $%d::text::uuid)", after[0], after[1], after[2])
-	}
-	if reachable := q.Filters["reachable"]; reachable != "" {
-		and("s.reachable = $%d", reachable)
-	}
-	bySet(q.Filters, and)
-	if !storable(q.Namespace, strings.Join(after, "")) {
-		return "", nil, errs.New(errs.Invalid, "namespace is not a name")
-	}
-	return strings.Join(parts, " AND "), args, nil
-}
-
-// bySet adds the condition on the rows of cluster_sets.
-func bySet(filters map[string]string, and func(string, ...any)) {
-	inner, values := "t.cluster_uid = c.uid", []any{}
-	add := func(condition string, v ...any) {
-		inner += " AND " + condition
-		values = append(values, v...)
-	}
-	if result := filters["result"]; result != "" {
-		add("t.result = $%d", result)
-	}
-	if key := filters["syncSet"]; key != "" {
-		namespace, name, _ := strings.Cut(key, "/")
-		add("EXISTS (SELECT FROM reconciler.sets n WHERE n.uid = t.set_uid AND n.resource = 'syncsets' AND n.namespace = $%d AND n.name = $%d)",
-			namespace, name)
-	}
-	if name := filters["selectorSyncSet"]; name != "" {
-		add("EXISTS (SELECT FROM reconciler.sets n WHERE n.uid = t.set_uid AND n.resource = 'selectorsyncsets' AND n.name = $%d)", name)
-	}
-	if len(values) > 0 {
-		and("EXISTS (SELECT FROM reconciler.cluster_sets t WHERE "+inner+")", values...)
-	}
-}
-
 func clusterRows(ctx context.Context, tx pgx.Tx, where string, args ...any) ([]clusterRow, error) {
-	rows, err := tx.Query(ctx, clusterSyncSQL+" WHERE p.one AND "+where, args...)
+	rows, err := tx.Query(ctx, clusterSyncSQL+" WHERE p.one AND "+where, append([]any{planAnew}, args...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -152,7 +67,7 @@ func scanClusterRow(row pgx.CollectableRow) (clusterRow, error) {
 	var resourceVersion int64
 	err := row.Scan(&d.UID, &d.Namespace, &d.Name, &d.Generation, &d.Labels, &r.suspended, &resourceVersion, &d.Status.ClusterID,
 		&c.Status, &c.Reason, &c.Message, &c.LastTransitionTime, &d.Status.KubernetesVersion, &d.Status.LastContactAt,
-		&d.Status.FirstSuccessTime, &d.Status.LastRun, &r.state, &r.work.Since, &r.work.NextAttemptAt, &r.work.Attempts, &r.due, &r.paused)
+		&d.Status.FirstSuccessTime, &d.Status.LastRun, &d.Status.Health, &r.state, &r.work.Since, &r.work.NextAttemptAt, &r.work.Attempts, &r.due, &r.paused)
 	d.APIVersion, d.Kind, d.ResourceVersion = v1.APIVersion, v1.KindClusterSync, fmt.Sprint(resourceVersion)
 	c.Type, c.ObservedGeneration = v1.ConditionReachable, d.Generation
 	return r, err
@@ -179,14 +94,16 @@ func assemble(ctx context.Context, tx pgx.Tx, rows []clusterRow) ([]v1.ClusterSy
 type setStatus struct {
 	v1.SetStatus
 	resource string
-	backoff  bool
+	backoff  bool // its next attempt is yet to come
+	attempts int
 }
 
 func setStatuses(ctx context.Context, tx pgx.Tx, clusters []string) (map[string][]setStatus, error) {
 	rows, err := tx.Query(ctx, `SELECT t.cluster_uid::text, n.resource, n.namespace, n.name, n.uid::text, t.observed_generation,
-	coalesce(t.target_generation, 0), t.result, t.cause, t.message, t.changed_at, t.first_success_at, coalesce(t.retry_at > now(), false)
+	coalesce(t.target_generation, 0), t.result, t.cause, t.message, t.changed_at, t.first_success_at, coalesce(t.retry_at > now(), false),
+	t.attempts, t.health
 FROM reconciler.cluster_sets t JOIN reconciler.sets n ON n.uid = t.set_uid
-WHERE t.cluster_uid = ANY($1::uuid[]) ORDER BY t.cluster_uid, n.namespace, n.name, n.uid`, clusters)
+WHERE t.cluster_uid = ANY($1::uuid[]) ORDER BY t.cluster_uid, n.namespace, n.name, n.uid`, planAnew, clusters)
 	if err != nil {
 		return nil, err
 	}
@@ -195,7 +112,7 @@ WHERE t.cluster_uid = ANY($1::uuid[]) ORDER BY t.cluster_uid, n.namespace, n.nam
 	var s setStatus
 	_, err = pgx.ForEachRow(rows, []any{
 		&cluster, &s.resource, &s.Namespace, &s.Name, &s.UID, &s.ObservedGeneration, &s.TargetGeneration, &s.Result, &s.Cause,
-		&s.FailureMessage, &s.LastTransitionTime, &s.FirstSuccessTime, &s.backoff,
+		&s.FailureMessage, &s.LastTransitionTime, &s.FirstSuccessTime, &s.backoff, &s.attempts, &s.Health,
 	}, func() error {
 		all[cluster] = append(all[cluster], s)
 		return nil
@@ -206,7 +123,8 @@ WHERE t.cluster_uid = ANY($1::uuid[]) ORDER BY t.cluster_uid, n.namespace, n.nam
 // addObjects adds the objects of each set: what the inventory holds, and what only the last run knows of.
 func addObjects(ctx context.Context, tx pgx.Tx, document *v1.ClusterSync) error {
 	rows, err := tx.Query(ctx, `SELECT set_uid::text, CASE WHEN api_group = '' THEN version ELSE api_group || '/' || version END, kind, namespace,
-	name, object_uid, state, message, applied_at FROM reconciler.inventory i WHERE cluster_uid = $1 AND state <> 'Intent'
+	name, object_uid, state, message, applied_at, health, health_message,
+	CASE WHEN drifts > 0 THEN jsonb_build_object('count', drifts, 'lastAt', drifted_at, 'manager', drifted_by) END FROM reconciler.inventory i WHERE cluster_uid = $1 AND state <> 'Intent'
 	AND EXISTS (SELECT FROM reconciler.clustersyncs s WHERE s.cluster_uid = i.cluster_uid AND s.target_id = i.target_id)
 ORDER BY item, api_group, kind, namespace, name`, document.UID)
 	if err != nil {
@@ -217,6 +135,7 @@ ORDER BY item, api_group, kind, namespace, name`, document.UID)
 	var o v1.ObjectStatus
 	_, err = pgx.ForEachRow(rows, []any{
 		&set, &o.APIVersion, &o.Kind, &o.Namespace, &o.Name, &o.UID, &o.State, &o.Message, &o.AppliedAt,
+		&o.Health, &o.HealthMessage, &o.Drift,
 	}, func() error {
 		objects[set] = append(objects[set], o)
 		return nil

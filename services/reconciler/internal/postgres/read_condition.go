@@ -12,8 +12,12 @@ import (
 func (r clusterRow) describe(sets []setStatus) v1.ClusterSync {
 	d := r.document
 	d.Status.SyncSets, d.Status.SelectorSyncSets = []v1.SetStatus{}, []v1.SetStatus{}
+	away := r.reachable.Status == "False"
+	d.Status.Health = lastKnown(d.Status.Health, away)
 	for i := range sets {
-		if s := &sets[i]; r.reachable.Status == "False" && s.Result == v1.ResultSuccess {
+		s := &sets[i]
+		s.Health = lastKnown(s.Health, away)
+		if away && s.Result == v1.ResultSuccess {
 			s.Result, s.Cause = v1.ResultPending, v1.CauseUnreachable
 		}
 		if sets[i].resource == v1.ResourceSyncSets {
@@ -22,14 +26,36 @@ func (r clusterRow) describe(sets []setStatus) v1.ClusterSync {
 			d.Status.SelectorSyncSets = append(d.Status.SelectorSyncSets, sets[i].SetStatus)
 		}
 	}
-	d.Status.Work = r.work
-	d.Status.Work.State, d.Status.Work.Cause = r.state, r.workCause(sets)
-	if r.state != "idle" {
-		d.Status.Work.NextAttemptAt = nil
-	}
+	d.Status.Work = r.workStatus(sets)
 	failed := r.failed(sets)
 	d.Status.Conditions = []v1.Condition{r.ready(sets, failed), r.reachable, failed}
 	return d
+}
+
+// lastKnown is the health of something on a cluster, which is Unknown while the cluster is away.
+func lastKnown(health string, away bool) string {
+	if away && health != "" {
+		return v1.HealthUnknown
+	}
+	return health
+}
+
+// workStatus says what the queue has in mind. There is a next attempt only where time alone brings it; while sets back off, the attempts are
+// theirs.
+func (r clusterRow) workStatus(sets []setStatus) v1.WorkStatus {
+	w := r.work
+	w.State, w.Cause = r.state, r.workCause(sets)
+	switch w.Cause {
+	case v1.CauseRunning, v1.CauseQueued, v1.CausePaused, v1.CauseSuspended:
+		w.NextAttemptAt = nil
+	case v1.CauseBackoff, v1.CauseWaitingForKind:
+		for _, s := range sets {
+			if s.backoff {
+				w.Attempts = max(w.Attempts, s.attempts)
+			}
+		}
+	}
+	return w
 }
 
 // workCause says why the cluster is, or is not, being worked on.
@@ -44,7 +70,7 @@ func (r clusterRow) workCause(sets []setStatus) string {
 		return v1.CauseQueued
 	case r.suspended:
 		return v1.CauseSuspended
-	case r.work.Attempts > 0:
+	case r.work.Attempts > 0, r.reachable.Status == "False":
 		return v1.CauseUnreachable
 	case has(func(s setStatus) bool { return s.backoff && s.Cause == v1.CauseWaitingForKind }):
 		return v1.CauseWaitingForKind
@@ -64,7 +90,7 @@ func (r clusterRow) failed(sets []setStatus) v1.Condition {
 	}
 	failing := only(sets, func(s setStatus) bool { return s.Result == v1.ResultFailure })
 	if len(failing) > 0 {
-		c.Status, c.Reason, c.Message = "True", "SetsFailed", count("failing", failing)
+		c.Status, c.Reason, c.Message = "True", "SetsFailed", tally("failing", failing)
 	}
 	return c
 }
@@ -85,9 +111,9 @@ func (r clusterRow) ready(sets []setStatus, failed v1.Condition) v1.Condition {
 	case failed.Status == "True":
 		c.Reason, c.Message = failed.Reason, failed.Message
 	case len(of(v1.ResultHeld)) > 0:
-		c.Reason, c.Message = v1.CauseHeld, count("held", of(v1.ResultHeld))
+		c.Reason, c.Message = v1.CauseHeld, tally("held", of(v1.ResultHeld))
 	case len(of(v1.ResultPending)) > 0:
-		c.Reason, c.Message = "Pending", count("pending", of(v1.ResultPending))
+		c.Reason, c.Message = "Pending", tally("pending", of(v1.ResultPending))
 	default:
 		c.Status, c.Reason = "True", "Applied"
 	}
@@ -115,8 +141,8 @@ func only(sets []setStatus, match func(setStatus) bool) []setStatus {
 	return kept
 }
 
-// count names how many sets there are of a sort, and the first of them.
-func count(sort string, sets []setStatus) string {
+// tally names how many sets there are of a sort, and the first of them.
+func tally(sort string, sets []setStatus) string {
 	names := make([]string, 0, 3)
 	for _, s := range sets[:min(len(sets), 3)] {
 		names = append(names, v1.Metadata{Namespace: s.Namespace, Name: s.Name}.Key())

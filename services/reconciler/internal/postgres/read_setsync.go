@@ -2,8 +2,9 @@ package postgres
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
-	"strings"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -36,15 +37,15 @@ func (s *Store) GetSetSyncByUID(ctx context.Context, uid string) (v1.SetSync, er
 func (s *Store) setSync(ctx context.Context, name, where string, args ...any) (v1.SetSync, error) {
 	var document v1.SetSync
 	_, err := s.snapshot(ctx, func(tx pgx.Tx) error {
-		sets, err := readSets(ctx, tx, where, args...)
+		found, err := readSetSyncs(ctx, tx, where, args...)
 		if err != nil {
 			return err
 		}
-		if len(sets) == 0 {
+		if len(found) == 0 {
 			return errs.New(errs.NotFound, "set %s is not known to the reconciler", name)
 		}
-		document, err = readSetSync(ctx, tx, sets[0])
-		return err
+		document = found[0]
+		return nil
 	})
 	return document, postgres.Wrap(err, "read setsync %s", name)
 }
@@ -71,67 +72,76 @@ func (s *Store) ListSetSyncs(ctx context.Context, q request.List) (v1.List[v1.Se
 		where += fmt.Sprintf(" AND (resource, namespace, name, uid) > ($%d, $%d, $%d, $%d::text::uuid)", n+1, n+2, n+3, n+4)
 	}
 	where += fmt.Sprintf(" ORDER BY resource, namespace, name, uid LIMIT %d", q.Limit+1)
-	list.Revision, err = s.snapshot(ctx, func(tx pgx.Tx) error { return fillSetSyncs(ctx, tx, &list, q.Limit, where, args) })
+	list.Revision, err = s.snapshot(ctx, func(tx pgx.Tx) (err error) {
+		if list.Items, err = readSetSyncs(ctx, tx, where, args...); err != nil || len(list.Items) <= q.Limit {
+			return err
+		}
+		list.Items = list.Items[:q.Limit]
+		last := list.Items[q.Limit-1]
+		list.Continue = position{resources[last.Status.SetKind], last.Namespace, last.Name, last.UID}.token()
+		return nil
+	})
 	return list, postgres.Wrap(err, "list setsyncs")
 }
 
-func fillSetSyncs(ctx context.Context, tx pgx.Tx, list *v1.List[v1.SetSync], limit int, where string, args []any) error {
-	sets, err := readSets(ctx, tx, where, args...)
-	if err != nil {
-		return err
+// resources are the resources of sets by their kinds.
+var resources = map[string]string{v1.KindSyncSet: v1.ResourceSyncSets, v1.KindSelectorSyncSet: v1.ResourceSelectorSyncSets}
+
+func setKind(resource string) string {
+	if resource == v1.ResourceSyncSets {
+		return v1.KindSyncSet
 	}
-	if len(sets) > limit {
-		sets = sets[:limit]
-		last := sets[limit-1]
-		list.Continue = position{last.resource, last.namespace, last.name, last.uid}.token()
-	}
-	for _, found := range sets {
-		document, err := readSetSync(ctx, tx, found)
-		if err != nil {
-			return err
-		}
-		list.Items = append(list.Items, document)
-	}
-	return nil
+	return v1.KindSelectorSyncSet
 }
 
-func readSets(ctx context.Context, tx pgx.Tx, where string, args ...any) ([]set, error) {
-	rows, err := tx.Query(ctx, "SELECT "+setColumns+" FROM reconciler.sets WHERE "+where, args...)
+// setSyncSQL reads the totals as they were counted last, and of what must be exact how much there is: held removals.
+const setSyncSQL = `SELECT uid::text, resource, namespace, name, generation, document -> 'labels', deleted_at IS NOT NULL,
+	coalesce(total.version, 0), coalesce(total.status, '{}'), coalesce(total.counted_at, '0001-01-01 00:00:00+00'), held.n
+FROM reconciler.sets LEFT JOIN (SELECT set_uid, resource_version AS version, status, counted_at FROM reconciler.setsyncs) total
+	ON total.set_uid = uid
+CROSS JOIN LATERAL (SELECT count(*) AS n FROM reconciler.removals r WHERE r.set_uid = uid AND r.state = 'held') held WHERE `
+
+// readSetSyncs returns the setsyncs of the sets that match, with what waits for an answer. Nothing is counted here but what is held.
+func readSetSyncs(ctx context.Context, tx pgx.Tx, where string, args ...any) ([]v1.SetSync, error) {
+	rows, err := tx.Query(ctx, setSyncSQL+where, args...)
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (set, error) {
-		s, err := scanSet(row)
-		if err != nil {
-			return set{}, err
+	documents, err := pgx.CollectRows(rows, scanSetSync)
+	if err != nil {
+		return nil, err
+	}
+	for i := range documents {
+		d := &documents[i]
+		if d.Status.Held == 0 {
+			continue
 		}
-		return *s, nil
-	})
+		found, err := findSet(ctx, tx, d.UID)
+		if err != nil || found == nil {
+			return nil, err
+		}
+		if d.Status.PendingDeletion, err = pendingDeletion(ctx, tx, *found); err != nil {
+			return nil, err
+		}
+	}
+	return documents, nil
 }
 
-// readSetSync counts what the rows say of a set.
-func readSetSync(ctx context.Context, tx pgx.Tx, s set) (v1.SetSync, error) {
-	kind := v1.KindSelectorSyncSet
-	if s.resource == v1.ResourceSyncSets {
-		kind = v1.KindSyncSet
-	}
-	document := v1.SetSync{Metadata: v1.Metadata{
-		APIVersion: v1.APIVersion, Kind: v1.KindSetSync, Namespace: s.namespace, Name: s.name, UID: s.uid, Generation: s.generation,
-		ResourceVersion: fmt.Sprint(s.resourceVersion),
-	}}
-	status := &document.Status
-	*status = v1.SetSyncStatus{SetKind: kind, Deleted: s.deleted, Generation: s.generation}
-	var now time.Time
-	err := tx.QueryRow(ctx, `SELECT clock_timestamp(), (SELECT document -> 'labels' FROM reconciler.sets WHERE uid = $1),
-	(SELECT count(*) FROM reconciler.cluster_sets WHERE set_uid = $1 AND target_generation IS NOT NULL),
-	(SELECT count(*) FROM reconciler.removals WHERE set_uid = $1 AND state = 'held')`, s.uid).
-		Scan(&now, &document.Labels, &status.Targets, &status.Held)
+func scanSetSync(row pgx.CollectableRow) (v1.SetSync, error) {
+	var d v1.SetSync
+	var resource string
+	var version, generation int64
+	var status []byte
+	var deleted bool
+	var counted time.Time
+	var held int
+	err := row.Scan(&d.UID, &resource, &d.Namespace, &d.Name, &generation, &d.Labels, &deleted, &version, &status, &counted, &held)
 	if err != nil {
-		return document, postgres.Wrap(err, "count the clusters of %s", strings.Trim(s.namespace+"/"+s.name, "/"))
+		return d, err
 	}
-	status.CountedAt = now.UTC()
-	if status.Held > 0 {
-		status.PendingDeletion, err = pendingDeletion(ctx, tx, s)
-	}
-	return document, err
+	err = json.Unmarshal(status, &d.Status)
+	d.APIVersion, d.Kind, d.Generation, d.ResourceVersion = v1.APIVersion, v1.KindSetSync, generation, strconv.FormatInt(version, 10)
+	d.Status.SetKind, d.Status.Deleted, d.Status.Generation = setKind(resource), deleted, generation
+	d.Status.Held, d.Status.CountedAt = held, counted.UTC()
+	return d, err
 }

@@ -66,6 +66,9 @@ func (s *Store) settleRemovals(ctx context.Context, tx pgx.Tx, c removalChange) 
 	if c.leaving, err = leavingOf(ctx, tx, c.clusters); err != nil {
 		return err
 	}
+	if err := note(ctx, tx, c.set.uid); err != nil {
+		return err
+	}
 	r, err := s.ruling(ctx, tx, c.set)
 	if err != nil {
 		return err
@@ -131,8 +134,11 @@ func liftRemovals(ctx context.Context, tx pgx.Tx, c removalChange) error {
 			lifted = append(lifted, cluster)
 		}
 	}
-	_, err := tx.Exec(ctx, "DELETE FROM reconciler.removals WHERE set_uid = $1 AND cluster_uid = ANY($2::uuid[])", c.set.uid, lifted)
-	return postgres.Wrap(err, "lift removals of %s", c.set.name)
+	tag, err := tx.Exec(ctx, "DELETE FROM reconciler.removals WHERE set_uid = $1 AND cluster_uid = ANY($2::uuid[])", c.set.uid, lifted)
+	if err != nil || tag.RowsAffected() == 0 {
+		return postgres.Wrap(err, "lift removals of %s", c.set.name)
+	}
+	return note(ctx, tx, c.set.uid)
 }
 
 // lostSQL selects the clusters that lost objects of set $1 within the hour.

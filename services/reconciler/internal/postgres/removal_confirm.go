@@ -90,7 +90,10 @@ func answerHeld(ctx context.Context, tx pgx.Tx, target set, actor, answer string
 	}
 	_, err = tx.Exec(ctx, `UPDATE reconciler.removals SET state = $3, generation = $4, actor = $5, confirmed = $6
 WHERE set_uid = $1 AND cluster_uid = ANY($2::uuid[])`, target.uid, clusters, state, target.generation, actor, answer == answerConfirm)
-	return postgres.Wrap(err, "change held removals")
+	if err != nil {
+		return postgres.Wrap(err, "change held removals")
+	}
+	return note(ctx, tx, target.uid)
 }
 
 // audit leaves the answer in the event log: who, about what.
@@ -99,16 +102,17 @@ func audit(ctx context.Context, tx pgx.Tx, target set, hash, actor, answer strin
 	if err := tx.QueryRow(ctx, "SELECT nextval('reconciler.resource_version')").Scan(&version); err != nil {
 		return postgres.Wrap(err, "draw a resource version")
 	}
-	document, err := readSetSync(ctx, tx, target)
+	_, err := tx.Exec(ctx, "UPDATE reconciler.setsyncs SET resource_version = $2 WHERE set_uid = $1", target.uid, version)
 	if err != nil {
+		return postgres.Wrap(err, "move the setsync of %s", target.name)
+	}
+	found, err := readSetSyncs(ctx, tx, "uid = $1", target.uid)
+	if err != nil || len(found) == 0 {
 		return err
 	}
+	document := found[0]
 	document.ResourceVersion, document.UpdatedBy = strconv.FormatInt(version, 10), actor
-	return outbox.Append(ctx, tx, "reconciler", outbox.Change{
-		Resource: v1.ResourceSetSyncs, Operation: outbox.Updated, UID: target.uid, Namespace: target.namespace, Name: target.name,
-		Generation: target.generation, ResourceVersion: version, Document: document,
-		Options: map[string]string{"action": answer, "hash": hash}, Actor: actor,
-	})
+	return appendSetSync(ctx, tx, outbox.Updated, document, actor, map[string]string{"action": answer, "hash": hash})
 }
 
 // pendingDeletion describes what is held of a set; nil when nothing is. The hash names the set, its generation, and each cluster with

@@ -5,13 +5,14 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	v1 "github.com/syncsets/syncsets/libs/api/v1"
 	"github.com/syncsets/syncsets/libs/errs"
 	"github.com/syncsets/syncsets/libs/rest"
 )
 
-// clusterSyncParameters are the filters of the list of clustersyncs. slow is documented, and refused until it is supported.
+// clusterSyncParameters are the filters of the list of clustersyncs.
 var clusterSyncParameters = append(slices.Clone(rest.ListParameters), "result", "reachable", "syncSet", "selectorSyncSet", "slow")
 
 var (
@@ -43,8 +44,14 @@ func clusterSyncList(r *http.Request) (rest.ListQuery, error) {
 	if value, ok := q.Filters["selectorSyncSet"]; ok && (value == "" || strings.Contains(value, "/")) {
 		fault("selectorSyncSet", "must be the name of a selectorsyncset")
 	}
-	if _, ok := q.Filters["slow"]; ok {
-		fault("slow", "is not supported yet")
+	if _, both := q.Filters["syncSet"]; both {
+		if _, both = q.Filters["selectorSyncSet"]; both {
+			fault("selectorSyncSet", "cannot be combined with syncSet: clusters are listed by one set")
+		}
+	}
+	if value, ok := q.Filters["slow"]; ok && !positive(value) {
+		fault("slow", fmt.Sprintf("must be a duration above zero, such as 30s or 1m30s, not %.100q: listed are clusters whose last run took longer",
+			value))
 	}
 	if len(faults) > 0 {
 		return q, &errs.Error{Kind: errs.Invalid, Message: "the request is not valid", Fields: faults}
@@ -60,4 +67,10 @@ func truth(value string) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+// positive reports whether text is a duration above zero.
+func positive(text string) bool {
+	d, err := time.ParseDuration(text)
+	return err == nil && d > 0
 }

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -30,24 +31,28 @@ INSERT INTO reconciler.clusters (uid, namespace, name, generation, resource_vers
 INSERT INTO reconciler.work (cluster_uid, want, done, next_at, attempts) VALUES
 	('00000000-0000-0000-0000-0000000000c1', 1, 1, now() + interval '1 hour', 0),
 	('00000000-0000-0000-0000-0000000000c2', 1, 1, now() + interval '1 hour', 3);
-INSERT INTO reconciler.clustersyncs (cluster_uid, target_id, reachable, reason, message, kubernetes_version) VALUES
-	('00000000-0000-0000-0000-0000000000c1', 'target', 'True', 'Reachable', '', 'v1.36.3'),
-	('00000000-0000-0000-0000-0000000000c2', '', 'False', 'Timeout', 'no answer', '');
+INSERT INTO reconciler.clustersyncs (cluster_uid, target_id, reachable, reason, message, kubernetes_version, health, run_seconds, last_run) VALUES
+	('00000000-0000-0000-0000-0000000000c1', 'target', 'True', 'Reachable', '', 'v1.36.3', 'InProgress', 61.5,
+		'{"startedAt": "2026-01-02T03:04:05Z", "duration": "1m1.5s", "requests": 7, "throttledFor": "3s"}'),
+	('00000000-0000-0000-0000-0000000000c2', '', 'False', 'Timeout', 'no answer', '', 'Current', 2, null);
 INSERT INTO reconciler.sets (uid, resource, namespace, name, generation, resource_version, tracked_from, document) VALUES
 	('00000000-0000-0000-0000-0000000000a1', 'selectorsyncsets', '', 'all', 3, 5, 1,
 		'{"clusterSelector": {}, "resourceApplyMode": "Sync", "deletionPolicy": "Delete", "resources": []}'),
 	('00000000-0000-0000-0000-0000000000a2', 'syncsets', 'ns', 'one', 1, 6, null, '{"clusterRefs": [{"name": "c1"}]}');
-INSERT INTO reconciler.cluster_sets (cluster_uid, set_uid, target_generation, observed_generation, result, cause, message, objects) VALUES
-	('00000000-0000-0000-0000-0000000000c1', '00000000-0000-0000-0000-0000000000a1', 3, 3, 'Held', 'Held', '', '[]'),
-	('00000000-0000-0000-0000-0000000000c2', '00000000-0000-0000-0000-0000000000a1', 3, 3, 'Success', '', '', '[]'),
+INSERT INTO reconciler.cluster_sets (cluster_uid, set_uid, target_generation, observed_generation, result, cause, message, objects,
+	cluster_namespace, cluster_name, health) VALUES
+	('00000000-0000-0000-0000-0000000000c1', '00000000-0000-0000-0000-0000000000a1', 3, 3, 'Held', 'Held', '', '[]', 'ns', 'c1', 'InProgress'),
+	('00000000-0000-0000-0000-0000000000c2', '00000000-0000-0000-0000-0000000000a1', 3, 3, 'Success', '', '', '[]', 'ns', 'c2', 'Current'),
 	('00000000-0000-0000-0000-0000000000c1', '00000000-0000-0000-0000-0000000000a2', 1, 1, 'Failure', '', 'failed to apply resource 0',
-		'[{"apiVersion": "v1", "kind": "Secret", "namespace": "default", "name": "s", "state": "Conflict"}]');
+		'[{"apiVersion": "v1", "kind": "Secret", "namespace": "default", "name": "s", "state": "Conflict"}]', 'ns', 'c1', '');
 INSERT INTO reconciler.inventory (cluster_uid, target_id, api_group, kind, namespace, name, set_uid, set_generation, item, version, resource,
-	state, object_uid) VALUES
+	state, object_uid, health, health_message, drifts, drifted_at, drifted_by) VALUES
 	('00000000-0000-0000-0000-0000000000c1', 'target', 'apps', 'Deployment', 'default', 'd', '00000000-0000-0000-0000-0000000000a1', 2, 0,
-		'v1', 'deployments', 'Held', 'u');
+		'v1', 'deployments', 'Held', 'u', 'InProgress', 'Available: 1/2', 2, '2026-01-02T03:04:05Z', 'kubectl-edit');
 INSERT INTO reconciler.removals (set_uid, cluster_uid, generation, cause, state) VALUES
 	('00000000-0000-0000-0000-0000000000a1', '00000000-0000-0000-0000-0000000000c1', 3, 'edited', 'held')`
+
+var noon = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
 // api serves the fixture.
 type api struct {
@@ -62,6 +67,11 @@ func serve(t *testing.T) *api {
 		t.Fatal(err)
 	}
 	store, a := postgres.New(pg.Pool), &api{}
+	for _, set := range []string{"00000000-0000-0000-0000-0000000000a1", "00000000-0000-0000-0000-0000000000a2"} {
+		if err := store.CountSet(t.Context(), set); err != nil {
+			t.Fatal(err)
+		}
+	}
 	routes := rest.NewAPI(rest.Options{Service: "reconciler", Auth: auth.NewNone(), Log: slog.New(slog.DiscardHandler)})
 	transport.Routes(routes, store, store, outbox.NewLog(pg.Pool, "reconciler"), func() { a.wakes++ })
 	server := httptest.NewServer(routes.Handler())
@@ -125,12 +135,18 @@ func TestAClusterSyncSaysWhatIsKnownOfACluster(t *testing.T) {
 	want(t, "work", c1.Status.Work.State+" "+c1.Status.Work.Cause, "idle Held")
 	want(t, "labels", c1.Labels, map[string]string{"env": "prod"})
 	want(t, "objects of all", c1.Status.SelectorSyncSets[0].Objects,
-		[]v1.ObjectStatus{{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "default", Name: "d", UID: "u", State: "Held"}})
+		[]v1.ObjectStatus{{
+			APIVersion: "apps/v1", Kind: "Deployment", Namespace: "default", Name: "d", UID: "u", State: "Held", Health: "InProgress",
+			HealthMessage: "Available: 1/2", Drift: &v1.Drift{Count: 2, LastAt: &noon, Manager: "kubectl-edit"},
+		}})
+	want(t, "health of the cluster and the set", c1.Status.Health+" "+c1.Status.SelectorSyncSets[0].Health, "InProgress InProgress")
+	want(t, "throttled", c1.Status.LastRun.ThrottledFor, "3s")
 	want(t, "objects of one", c1.Status.SyncSets[0].Objects,
 		[]v1.ObjectStatus{{APIVersion: "v1", Kind: "Secret", Namespace: "default", Name: "s", State: "Conflict"}})
 
 	c2 := get[v1.ClusterSync](t, a, "/v1/clustersyncs/ns/c2")
 	want(t, "work of an unreachable cluster", c2.Status.Work.Cause, "Unreachable")
+	want(t, "health of what is away", c2.Status.Health+" "+c2.Status.SelectorSyncSets[0].Health, "Unknown Unknown")
 	want(t, "a set on it", c2.Status.SelectorSyncSets[0].Result+" "+c2.Status.SelectorSyncSets[0].Cause, "Pending Unreachable")
 }
 
@@ -148,6 +164,17 @@ func TestListingClusterSyncs(t *testing.T) {
 		"?selectorSyncSet=all":             {"c1", "c2"},
 		"?selectorSyncSet=all&result=Held": {"c1"},
 		"?syncSet=ns/one&result=Held":      {},
+		"?syncSet=ns/one&result=Failure":   {"c1"},
+		"?result=Failure":                  {"c1"},
+		"?result=Success":                  {"c2"},
+		"?selectorSyncSet=unknown":         {},
+		"?slow=1s":                         {"c1", "c2"},
+		"?slow=1m":                         {"c1"},
+		"?slow=1m&reachable=false":         {},
+		"?selectorSyncSet=all&slow=1m":     {"c1"},
+		"?selectorSyncSet=all&namespace=x": {},
+		"?result=Held&namespace=ns":        {"c1"},
+		"?selectorSyncSet=all&labelSelector=env%3Dtest": {"c2"},
 	} {
 		list := get[v1.List[v1.ClusterSync]](t, a, "/v1/clustersyncs"+query)
 		got := []string{}
@@ -159,10 +186,12 @@ func TestListingClusterSyncs(t *testing.T) {
 		}
 		want(t, query, got, names)
 	}
-	page := get[v1.List[v1.ClusterSync]](t, a, "/v1/clustersyncs?limit=1")
-	want(t, "first page", page.Items[0].Name, "c1")
-	page = get[v1.List[v1.ClusterSync]](t, a, "/v1/clustersyncs?limit=1&continue="+page.Continue)
-	want(t, "second page", page.Items[0].Name+page.Continue, "c2")
+	for _, query := range []string{"", "selectorSyncSet=all&"} {
+		page := get[v1.List[v1.ClusterSync]](t, a, "/v1/clustersyncs?"+query+"limit=1")
+		want(t, "first page", page.Items[0].Name, "c1")
+		page = get[v1.List[v1.ClusterSync]](t, a, "/v1/clustersyncs?"+query+"limit=1&continue="+page.Continue)
+		want(t, "second page", page.Items[0].Name+page.Continue, "c2")
+	}
 }
 
 func TestRefusals(t *testing.T) {
@@ -174,7 +203,9 @@ func TestRefusals(t *testing.T) {
 		says               string
 	}{
 		{"GET", "/v1/clustersyncs/ns/unknown", "", 404, "not known"},
-		{"GET", "/v1/clustersyncs?slow=1", "", 400, "not supported yet"},
+		{"GET", "/v1/clustersyncs?slow=1", "", 400, "such as 30s"},
+		{"GET", "/v1/clustersyncs?slow=-1s", "", 400, "above zero"},
+		{"GET", "/v1/clustersyncs?syncSet=ns/one&selectorSyncSet=all", "", 400, "cannot be combined"},
 		{"GET", "/v1/clustersyncs?result=Fine&reachable=perhaps&syncSet=one", "", 400, "query.reachable"},
 		{"GET", "/v1/clustersyncs?continue=x", "", 400, "continue"},
 		{"GET", "/v1/clustersyncs?labelSelector=a%3D%3D%3Db", "", 400, ""},
@@ -201,6 +232,7 @@ func TestHeldDeletionsAreAnsweredWithTheirHash(t *testing.T) {
 	want(t, "by uid", get[v1.SetSync](t, a, "/v1/setsyncs/uid/"+all.UID).Status.PendingDeletion, all.Status.PendingDeletion)
 	want(t, "targets, held, clusters, objects",
 		[4]int{all.Status.Targets, all.Status.Held, all.Status.PendingDeletion.Clusters, all.Status.PendingDeletion.Objects}, [4]int{2, 1, 1, 1})
+	want(t, "health", all.Status.Health, v1.HealthCounts{Current: 1, InProgress: 1})
 	want(t, "listed", len(get[v1.List[v1.SetSync]](t, a, "/v1/setsyncs").Items), 2)
 
 	status, text := a.call(t, http.MethodPost, "/v1/setsyncs/selectorsyncsets/all/confirm", `{"hash": "wrong"}`)
