@@ -76,9 +76,9 @@ func lockSet(ctx context.Context, tx pgx.Tx, uid string) (*set, error) {
 const countSQL = `SELECT count(*) FILTER (WHERE target_generation IS NOT NULL), count(*) FILTER (WHERE result = 'Success'),
 	count(*) FILTER (WHERE result = 'Pending' AND cause <> 'Unreachable'), count(*) FILTER (WHERE result = 'Failure'),
 	count(*) FILTER (WHERE result = 'Pending' AND cause = 'Unreachable'), count(*) FILTER (WHERE result = 'Suspended'),
-	count(*) FILTER (WHERE fit AND health = 'Current'), count(*) FILTER (WHERE fit AND health IN ('InProgress', 'Terminating')),
+	count(*) FILTER (WHERE fit AND health = 'Current'), count(*) FILTER (WHERE fit AND health IN ('InProgress', 'Terminating', 'NotFound')),
 	count(*) FILTER (WHERE fit AND health = 'Failed'),
-	count(*) FILTER (WHERE health <> '' AND (NOT fit OR health NOT IN ('Current', 'InProgress', 'Terminating', 'Failed'))),
+	count(*) FILTER (WHERE health <> '' AND (NOT fit OR health NOT IN ('Current', 'InProgress', 'Terminating', 'NotFound', 'Failed'))),
 	(SELECT count(*) FROM reconciler.removals WHERE set_uid = $1 AND state = 'held')
 FROM (SELECT *, cause <> 'Unreachable' AS fit FROM reconciler.cluster_sets WHERE set_uid = $1) t`
 

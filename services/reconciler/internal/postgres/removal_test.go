@@ -155,6 +155,7 @@ func TestADeletionBeyondTheBudgetIsHeldFromItsFirstObject(t *testing.T) {
 	}
 	w.fanOut(t, 0)
 	want(t, "in the end", states(w.removals(t)), map[string]int{"held": 12})
+	w.aggregate(t)
 	status := w.setSync(t, "s").Status
 	want(t, "held", status.Held, 12)
 	want(t, "targets", status.Targets, 12)
@@ -284,7 +285,8 @@ func TestConfirmAndReject(t *testing.T) {
 			want(t, "removals", states(w.removals(t)), map[string]int{tt.state: 8})
 			want(t, "clusters due", len(w.due(t)), 8)
 			want(t, "pending", w.setSync(t, "s").Status.PendingDeletion == nil, true)
-			want(t, "who", w.strings(t, "SELECT actor || ' ' || (options ->> 'action') FROM reconciler.outbox"), []string{"ann " + name})
+			want(t, "who", w.strings(t, "SELECT actor || ' ' || (options ->> 'action') FROM reconciler.outbox WHERE resource = 'setsyncs'"),
+				[]string{"ann " + name})
 			if err := answer(t, uid, hash); !errs.Is(err, errs.Conflict) {
 				t.Errorf("with nothing held: got %v, want a conflict", err)
 			}
