@@ -141,6 +141,8 @@ func TestEveryFaultOfAClusterIsReportedAtOnce(t *testing.T) {
 			},
 		},
 		"an unknown field beside a bad name": {"POST", "/v1/clusters", `{"name": "A", "namespace": "foo", "colour": 1` + kubeconfig(good) + `}`, []string{"colour", "name"}},
+		"an unknown field and no kubeconfig": {"POST", "/v1/clusters", with(`, "colour": 1`), []string{"colour", "kubeconfig"}},
+		"a null kubeconfig for a new one":    {"POST", "/v1/clusters", with(`, "kubeconfig": null`), []string{"kubeconfig"}},
 		"a null kubeconfig":                  {"PUT", one, with(`, "kubeconfig": null`), []string{"kubeconfig"}},
 		"an empty kubeconfig":                {"PUT", one, with(`, "kubeconfig": ""`), []string{"kubeconfig"}},
 		"no kubeconfig for a new one":        {"PUT", "/v1/clusters/foo/new", `{}`, []string{"kubeconfig"}},
