@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/http"
@@ -78,7 +79,13 @@ func Handle[Req, Resp any](a *API, r Route, op Op[Req, Resp], decode func(*http.
 	e := endpoint.Chain(timeout(a.options.Timeout), auth.Middleware(a.options.Auth, r.Verb, r.Resource))(
 		func(ctx context.Context, request any) (any, error) { return op(ctx, request.(Req)) })
 	server := kithttp.NewServer(e,
-		func(_ context.Context, req *http.Request) (any, error) { return decode(req) },
+		func(ctx context.Context, req *http.Request) (any, error) {
+			request, err := decode(req)
+			if err != nil {
+				err = cmp.Or(a.denied(ctx, r, request), err)
+			}
+			return request, err
+		},
 		encode(r.Status),
 		kithttp.ServerErrorEncoder(a.encodeError),
 	)
@@ -89,6 +96,21 @@ func Handle[Req, Resp any](a *API, r Route, op Op[Req, Resp], decode func(*http.
 	a.routes = append(a.routes, r)
 	// The path comes first: mux forgets a mismatch of methods when a later route of another path has the method.
 	a.router.Path(r.Path).Methods(methods...).Name(r.Operation).Handler(a.route(r, server))
+}
+
+// Authorize returns errs.Forbidden unless the context's principal may do verb on resource in the namespace: for operations that learn
+// the namespace from what they find.
+func (a *API) Authorize(ctx context.Context, verb auth.Verb, resource, namespace string) error {
+	return a.options.Auth.Authorize(ctx, auth.From(ctx), auth.Access{Verb: verb, Resource: resource, Namespace: namespace})
+}
+
+// denied returns errs.Forbidden for a request that has faults but names a namespace in which the caller may not make it: that is said
+// first.
+func (a *API) denied(ctx context.Context, r Route, request any) error {
+	if s, ok := request.(auth.Scoped); !ok || s.Scope() == "" {
+		return nil
+	}
+	return auth.AuthorizeRequest(ctx, a.options.Auth, r.Verb, r.Resource, request)
 }
 
 func timeout(limit time.Duration) endpoint.Middleware {

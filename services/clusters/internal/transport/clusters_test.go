@@ -233,6 +233,8 @@ func TestRulesDecideWhoMayDoWhat(t *testing.T) {
 		"a reader follows the feed":        {"GET", "/v1/events/clusters?limit=1", "", "reader-token", 200},
 		"a reader writes":                  {"PUT", one, with(""), "reader-token", 403},
 		"a reader deletes":                 {"DELETE", one, "", "reader-token", 403},
+		"a reader sends a bad document":    {"POST", "/v1/clusters", "{", "reader-token", 403},
+		"a writer sends a bad document":    {"POST", "/v1/clusters", with(`, "colour": 1`), "writer-token", 400},
 		"a writer relabels":                {"PUT", one, with(`, "labels": {"a": "b"}`), "writer-token", 200},
 		"a writer sends a kubeconfig":      {"PUT", one, with(kubeconfig("other")), "writer-token", 403},
 		"a writer lists its namespace":     {"GET", "/v1/clusters?namespace=foo", "", "writer-token", 200},

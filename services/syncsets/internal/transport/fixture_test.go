@@ -40,13 +40,19 @@ type fixture struct {
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
+	return newFixtureFor(t, auth.NewNone())
+}
+
+// newFixtureFor serves whoever access lets in.
+func newFixtureFor(t *testing.T, access auth.Authenticator) *fixture {
+	t.Helper()
 	f := &fixture{T: t, db: devstack.Postgres(t, postgres.Schema)}
 	wake := func() { f.woken.Add(1) }
 	syncSets := syncset.New(syncset.SyncSets(), postgres.NewStore[v1.SyncSet](f.db.Pool, v1.ResourceSyncSets), syncset.Rules{}, wake)
 	selectorSyncSets := syncset.New(syncset.SelectorSyncSets(),
 		postgres.NewStore[v1.SelectorSyncSet](f.db.Pool, v1.ResourceSelectorSyncSets), syncset.Rules{}, wake)
 	log := outbox.NewLog(f.db.Pool, postgres.Schema)
-	options := rest.Options{Service: "syncsets", Auth: auth.NewNone(), Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	options := rest.Options{Service: "syncsets", Auth: access, Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
 	public, internal := rest.NewAPI(options), rest.NewAPI(options)
 	transport.Routes(public, syncSets, selectorSyncSets, log)
 	transport.Internal(internal, syncset.NewDirectory(syncSets, selectorSyncSets), log)
