@@ -11,6 +11,8 @@ import (
 	kithttp "github.com/go-kit/kit/transport/http"
 	"github.com/gorilla/mux"
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/syncsets/syncsets/libs/auth"
 	"github.com/syncsets/syncsets/libs/errs"
@@ -29,6 +31,8 @@ type Options struct {
 	Service string
 	Auth    auth.Authenticator
 	Log     *slog.Logger
+	// Tracer is for processes that have no tracer provider of their own, so that their answers carry a traceparent too.
+	Tracer trace.TracerProvider
 	// Timeout bounds one operation, MaxBody one request body in bytes.
 	Timeout time.Duration
 	MaxBody int64
@@ -127,14 +131,19 @@ func timeout(limit time.Duration) endpoint.Middleware {
 func (a *API) Handler() http.Handler { return a.wrap(a.router) }
 
 func (a *API) wrap(next http.Handler) http.Handler {
-	return otelhttp.NewHandler(a.identify(a.recoverPanics(next)), a.options.Service,
-		otelhttp.WithSpanNameFormatter(func(_ string, r *http.Request) string { return r.Method }))
+	options := []otelhttp.Option{otelhttp.WithSpanNameFormatter(func(_ string, r *http.Request) string { return r.Method })}
+	if a.options.Tracer != nil {
+		options = append(options, otelhttp.WithTracerProvider(a.options.Tracer), otelhttp.WithPropagators(propagation.TraceContext{}))
+	}
+	return otelhttp.NewHandler(a.identify(a.recoverPanics(next)), a.options.Service, options...)
 }
 
 // NotReady answers every request with 503 and this message.
 func NotReady(o Options, message string) http.Handler {
-	a := NewAPI(o)
-	return a.wrap(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		writeProblem(w, problem{Kind: errs.Unavailable, Status: http.StatusServiceUnavailable, Detail: message, RetryAfter: notReadyRetry})
-	}))
+	return Refuse(o, &errs.Error{Kind: errs.Unavailable, Message: message, RetryAfter: notReadyRetry})
+}
+
+// Refuse answers every request with err as a problem, and with what every answer of an API carries.
+func Refuse(o Options, err error) http.Handler {
+	return NewAPI(o).wrap(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { WriteError(w, err) }))
 }
