@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 
 steps() {
   sed -E 's/[0-9]+ ms/N ms/; s/[0-9]{2}:[0-9]{2}:[0-9]{2}/TIME/g; s/ +/ /g; s/ $//' |
-    awk '/^1 POST/ {on = 1} on && (/^```/ || /^All [0-9]+ steps/) {exit} on && NF'
+    awk '/^1 POST/ {on = 1} /^```/ || /^All [0-9]+ steps/ {on = 0} on && NF'
 }
 
 shown=$(steps <README.md)
