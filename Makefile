@@ -75,8 +75,8 @@ clean: ## Delete what was built
 	rm -rf bin
 
 .PHONY: forget
-forget: ## Delete the data of make run, with the keys of the stored kubeconfigs
-	rm -rf .data
+forget: ## Delete the data of make run, with the keys of the stored kubeconfigs; DATA_DIR= as for make run
+	@./tools/forget.sh "$(or $(DATA_DIR),.data)"
 
 .PHONY: $(BIN)/devstack
 $(BIN)/devstack:

@@ -17,4 +17,5 @@ for module in "$@"; do
 	[ -z "$unformatted" ] || fail "gofumpt would change in $module: $unformatted"
 	GOWORK=off go mod tidy -diff || fail "go.mod or go.sum of $module is not tidy"
 done
+cd "$top/test/kube" && { GOWORK=off go mod tidy -diff || fail "go.mod or go.sum of test/kube is not tidy"; }
 exit $failed

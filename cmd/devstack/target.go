@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 
@@ -11,6 +12,7 @@ import (
 
 	"github.com/syncsets/syncsets/cmd/devstack/internal/demo"
 	"github.com/syncsets/syncsets/libs/devstack"
+	"github.com/syncsets/syncsets/libs/installation"
 )
 
 // target is the Kubernetes API server of the demo, or why there is none.
@@ -84,9 +86,13 @@ func (s *stack) demo(ctx context.Context, targets <-chan target) error {
 	if err := os.WriteFile(s.targetFile(), []byte(t.kubeconfig), 0o600); err != nil {
 		return err
 	}
+	id, err := installation.Read(ctx, http.DefaultClient, "http://"+s.services["clusters"].internal, s.data.Secrets.InternalToken)
+	if err != nil {
+		return err
+	}
 	return demo.Run(ctx, demo.Options{
 		URL: fmt.Sprintf("http://127.0.0.1:%d", s.options.port), Kubeconfig: t.kubeconfig, About: t.about,
-		Examples: os.DirFS(s.root + "/examples"), Out: s.out,
+		Examples: os.DirFS(s.root + "/examples"), Out: s.out, Installation: id,
 	})
 }
 

@@ -70,6 +70,8 @@ func prepare(ctx context.Context, o options, out *screen.Screen) (*stack, []net.
 		if given = flatten(o.kubeconfig); given.err != nil {
 			return nil, nil, given.err
 		}
+		out.Warn("kubernetes", "KUBECONFIG is set: the demo will register %s and write the ConfigMaps of examples/selectorsyncset.json there; "+
+			"unset it for an API server of the demo's own", given.about)
 	}
 	folder, err := data.Open(o.dataDir, services, append([]string{database.Developer}, database.Schemas...), seal.Generate)
 	if errors.Is(err, data.ErrInUse) {

@@ -15,6 +15,8 @@ type Config struct {
 	Prefix string // goes before the names of exchanges and queues
 	Name   string // of the connection, shown by the broker
 	Log    *slog.Logger
+	// Consuming is told when a consumer begins to get deliveries and when that ends; it may be nil.
+	Consuming func(bool)
 }
 
 // Exchange returns the name of an exchange on this broker.

@@ -55,6 +55,10 @@ func (c ConsumerConfig) serve(
 	if mute.note(queue, err); err != nil {
 		return err
 	}
+	if c.Consuming != nil {
+		c.Consuming(true)
+		defer c.Consuming(false)
+	}
 	held := &handedOut{}
 	for {
 		select {

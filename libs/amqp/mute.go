@@ -11,9 +11,9 @@ import (
 // changes its leader has the time.
 const muteAttempts = 2
 
-// muteQueue watches for a queue that can be declared but not consumed from. RabbitMQ 3.10 leaves a quorum queue so when it is killed
-// right after the queue was declared: the queue never gets a leader again, confirms of what is routed to it never come, and only
-// deleting it helps.
+// muteQueue watches for a queue that can be declared but not consumed from. RabbitMQ 3.10 and 4.0 leave a quorum queue so when they
+// are killed right after the queue was declared: the queue never gets a leader again, confirms of what is routed to it never come, and
+// only deleting it helps.
 type muteQueue struct {
 	name  string
 	times int

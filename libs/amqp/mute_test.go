@@ -28,7 +28,7 @@ func TestAQueueLeftWithoutALeaderByAKilledBrokerIsMadeAnew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// RabbitMQ 3.10, killed right after this, knows the queue for ever and never gives it a leader.
+	// RabbitMQ 3.10 and 4.0, killed right after this, know the queue for ever and never give it a leader.
 	if err := declare(ch); err != nil {
 		t.Fatal(err)
 	}

@@ -31,6 +31,10 @@ type Principal struct {
 	Groups []string
 }
 
+// Somewhere is the namespace of an access whose real one is not known yet: it is granted to whoever may do the same in any namespace.
+// What it lets through has to be asked for again when the namespace is known.
+const Somewhere = "?"
+
 // Access is one thing that a principal wants to do. Namespace "" means the whole system: a resource without namespaces, or all of them.
 type Access struct {
 	Verb      Verb
@@ -73,7 +77,7 @@ func From(ctx context.Context) Principal {
 func Middleware(a Authenticator, verb Verb, resource string) endpoint.Middleware {
 	return func(next endpoint.Endpoint) endpoint.Endpoint {
 		return func(ctx context.Context, request any) (any, error) {
-			if err := authorize(ctx, a, verb, resource, request); err != nil {
+			if err := AuthorizeRequest(ctx, a, verb, resource, request); err != nil {
 				return nil, err
 			}
 			return next(ctx, request)
@@ -81,7 +85,9 @@ func Middleware(a Authenticator, verb Verb, resource string) endpoint.Middleware
 	}
 }
 
-func authorize(ctx context.Context, a Authenticator, verb Verb, resource string, request any) error {
+// AuthorizeRequest returns errs.Forbidden unless the context's principal may do verb on resource, in the namespace and with the secret
+// values that the request names.
+func AuthorizeRequest(ctx context.Context, a Authenticator, verb Verb, resource string, request any) error {
 	p := From(ctx)
 	if p.Name == "" {
 		return errs.New(errs.Unauthenticated, "no credentials")

@@ -83,6 +83,8 @@ rules:
 		"by group":                          {bob, auth.Access{Verb: auth.Write, Resource: "clusters", Namespace: "bar"}, true},
 		"another namespace":                 {bob, auth.Access{Verb: auth.Write, Resource: "clusters", Namespace: "baz"}, false},
 		"the whole system by named ones":    {bob, auth.Access{Verb: auth.Read, Resource: "clusters"}, false},
+		"anywhere by named ones":            {bob, auth.Access{Verb: auth.Write, Resource: "clusters", Namespace: auth.Somewhere}, true},
+		"anywhere with another verb":        {bob, auth.Access{Verb: auth.Confirm, Resource: "clusters", Namespace: auth.Somewhere}, false},
 		"another resource":                  {bob, auth.Access{Verb: auth.Read, Resource: "secrets", Namespace: "foo"}, false},
 		"everything":                        {root, auth.Access{Verb: auth.Admin, Resource: "pause"}, true},
 		"a group that is called as subject": {eve, auth.Access{Verb: auth.Read, Resource: "clusters", Namespace: "foo"}, false},

@@ -131,15 +131,19 @@ func (t *tokens) Authorize(_ context.Context, p Principal, a Access) error {
 		}
 	}
 	where := "in namespace " + a.Namespace
-	if a.Namespace == "" {
+	switch a.Namespace {
+	case "":
 		where = "in all namespaces"
+	case Somewhere:
+		where = "in any namespace"
 	}
 	return errs.New(errs.Forbidden, "%s may not %s %s %s", p.Name, a.Verb, a.Resource, where)
 }
 
 func (r Rule) grants(p Principal, a Access) bool {
 	subject := has(r.Subjects, p.Name) || slices.ContainsFunc(p.Groups, func(g string) bool { return has(r.Groups, g) })
-	namespace := slices.Contains(r.Namespaces, "*") || (a.Namespace != "" && slices.Contains(r.Namespaces, a.Namespace))
+	namespace := a.Namespace == Somewhere || slices.Contains(r.Namespaces, "*") ||
+		(a.Namespace != "" && slices.Contains(r.Namespaces, a.Namespace))
 	return subject && namespace && has(r.Verbs, a.Verb) && has(r.Resources, a.Resource)
 }
 

@@ -97,6 +97,18 @@ func (s *Set) Duration(target *time.Duration, name string, value time.Duration, 
 	})
 }
 
+// URL declares the address of an HTTP service.
+func (s *Set) URL(target *string, name, value, usage string, options ...Option) {
+	s.declare(name, value, usage, append(options, Link()), func(text string) error {
+		u, err := url.Parse(text)
+		if text != "" && (err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "") {
+			return errors.New("must be an address such as http://clusters:8080")
+		}
+		*target = text
+		return nil
+	})
+}
+
 // Func declares a setting that parse understands.
 func (s *Set) Func(name, value, usage string, parse func(text string) error, options ...Option) {
 	s.declare(name, value, usage, options, parse)

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/http"
@@ -10,6 +11,8 @@ import (
 	kithttp "github.com/go-kit/kit/transport/http"
 	"github.com/gorilla/mux"
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/syncsets/syncsets/libs/auth"
 	"github.com/syncsets/syncsets/libs/errs"
@@ -28,6 +31,8 @@ type Options struct {
 	Service string
 	Auth    auth.Authenticator
 	Log     *slog.Logger
+	// Tracer is for processes that have no tracer provider of their own, so that their answers carry a traceparent too.
+	Tracer trace.TracerProvider
 	// Timeout bounds one operation, MaxBody one request body in bytes.
 	Timeout time.Duration
 	MaxBody int64
@@ -80,7 +85,13 @@ func Handle[Req, Resp any](a *API, r Route, op Op[Req, Resp], decode func(*http.
 	e := endpoint.Chain(timeout(a.options.Timeout), auth.Middleware(a.options.Auth, r.Verb, r.Resource))(
 		func(ctx context.Context, request any) (any, error) { return op(ctx, request.(Req)) })
 	server := kithttp.NewServer(e,
-		func(_ context.Context, req *http.Request) (any, error) { return decode(req) },
+		func(ctx context.Context, req *http.Request) (any, error) {
+			request, err := decode(req)
+			if err != nil {
+				err = cmp.Or(a.denied(ctx, r, request), err)
+			}
+			return request, err
+		},
 		encode(r.Status),
 		kithttp.ServerErrorEncoder(a.encodeError),
 	)
@@ -91,6 +102,21 @@ func Handle[Req, Resp any](a *API, r Route, op Op[Req, Resp], decode func(*http.
 	a.routes = append(a.routes, r)
 	// The path comes first: mux forgets a mismatch of methods when a later route of another path has the method.
 	a.router.Path(r.Path).Methods(methods...).Name(r.Operation).Handler(a.route(r, server))
+}
+
+// Authorize returns errs.Forbidden unless the context's principal may do verb on resource in the namespace: for operations that learn
+// the namespace from what they find.
+func (a *API) Authorize(ctx context.Context, verb auth.Verb, resource, namespace string) error {
+	return a.options.Auth.Authorize(ctx, auth.From(ctx), auth.Access{Verb: verb, Resource: resource, Namespace: namespace})
+}
+
+// denied returns errs.Forbidden for a request that has faults but names a namespace in which the caller may not make it: that is said
+// first.
+func (a *API) denied(ctx context.Context, r Route, request any) error {
+	if s, ok := request.(auth.Scoped); !ok || s.Scope() == "" {
+		return nil
+	}
+	return auth.AuthorizeRequest(ctx, a.options.Auth, r.Verb, r.Resource, request)
 }
 
 func timeout(limit time.Duration) endpoint.Middleware {
@@ -107,14 +133,19 @@ func timeout(limit time.Duration) endpoint.Middleware {
 func (a *API) Handler() http.Handler { return a.wrap(a.router) }
 
 func (a *API) wrap(next http.Handler) http.Handler {
-	return otelhttp.NewHandler(a.identify(a.recoverPanics(next)), a.options.Service,
-		otelhttp.WithSpanNameFormatter(func(_ string, r *http.Request) string { return r.Method }))
+	options := []otelhttp.Option{otelhttp.WithSpanNameFormatter(func(_ string, r *http.Request) string { return r.Method })}
+	if a.options.Tracer != nil {
+		options = append(options, otelhttp.WithTracerProvider(a.options.Tracer), otelhttp.WithPropagators(propagation.TraceContext{}))
+	}
+	return otelhttp.NewHandler(a.identify(a.recoverPanics(next)), a.options.Service, options...)
 }
 
 // NotReady answers every request with 503 and this message.
 func NotReady(o Options, message string) http.Handler {
-	a := NewAPI(o)
-	return a.wrap(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		writeProblem(w, problem{Kind: errs.Unavailable, Status: http.StatusServiceUnavailable, Detail: message, RetryAfter: notReadyRetry})
-	}))
+	return Refuse(o, &errs.Error{Kind: errs.Unavailable, Message: message, RetryAfter: notReadyRetry})
+}
+
+// Refuse answers every request with err as a problem, and with what every answer of an API carries.
+func Refuse(o Options, err error) http.Handler {
+	return NewAPI(o).wrap(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { WriteError(w, err) }))
 }

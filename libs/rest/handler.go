@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"runtime/debug"
@@ -84,7 +85,8 @@ func (t *trackingWriter) Write(b []byte) (int, error) {
 // Unwrap lets http.ResponseController reach the connection.
 func (t *trackingWriter) Unwrap() http.ResponseWriter { return t.ResponseWriter }
 
-// route names the span, then authenticates and checks headers and query before the body is looked at.
+// route names the span, then authenticates, turns away whoever may not do this anywhere, and checks headers and query before the body
+// is looked at.
 func (a *API) route(r Route, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		ctx := req.Context()
@@ -95,6 +97,10 @@ func (a *API) route(r Route, next http.Handler) http.Handler {
 			labels.Add(semconv.HTTPRoute(r.Path))
 		}
 		principal, err := a.options.Auth.Authenticate(req)
+		ctx = auth.With(ctx, principal)
+		if err == nil {
+			err = a.Authorize(ctx, r.Verb, r.Resource, cmp.Or(mux.Vars(req)["namespace"], auth.Somewhere))
+		}
 		if err == nil {
 			err = checkRequest(req, r, a.options.MaxBody)
 		}
@@ -103,7 +109,7 @@ func (a *API) route(r Route, next http.Handler) http.Handler {
 			return
 		}
 		req.Body = http.MaxBytesReader(w, req.Body, a.options.MaxBody)
-		next.ServeHTTP(w, req.WithContext(auth.With(ctx, principal)))
+		next.ServeHTTP(w, req.WithContext(ctx))
 	})
 }
 

@@ -126,23 +126,26 @@ func checkContentType(r *http.Request, allowed []string) error {
 	return nil
 }
 
+// acceptsJSON reports whether JSON is among what the caller takes; the most specific range that covers it decides.
 func acceptsJSON(accept []string) bool {
 	list := strings.Join(accept, ",")
 	if strings.TrimSpace(list) == "" {
 		return true
 	}
+	best, accepted := 0, false
 	for part := range strings.SplitSeq(list, ",") {
 		media, params, err := mime.ParseMediaType(strings.TrimSpace(part))
 		if err != nil {
 			continue
 		}
-		q, err := strconv.ParseFloat(params["q"], 64)
-		refused := err == nil && q == 0
-		if !refused && slices.Contains([]string{"*/*", "application/*", "application/json"}, media) {
-			return true
+		specific := slices.Index([]string{"*/*", "application/*", "application/json"}, media)
+		if specific < best {
+			continue
 		}
+		q, err := strconv.ParseFloat(params["q"], 64)
+		best, accepted = specific, err != nil || q > 0
 	}
-	return false
+	return accepted
 }
 
 // KeyOf reads the key from the path's {namespace} and {name}.

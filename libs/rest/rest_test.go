@@ -179,6 +179,10 @@ func TestEveryFaultOfABodyIsReportedAtOnce(t *testing.T) {
 			`{"text": "a", "secret": null}`,
 			[]errs.Field{{Path: "secret", Message: "must not be null; leave it out to keep what is stored"}},
 		},
+		"a label without a value": {
+			`{"text": "a", "labels": {"a": null, "b": "c"}}`,
+			[]errs.Field{{Path: "labels.a", Message: "must be a string, is null"}},
+		},
 		"what Postgres cannot hold": {
 			`{"text": "a\u0000", "any": {"k\u0000": 1}}`,
 			[]errs.Field{
@@ -235,6 +239,7 @@ func TestWhatARouteDoesNotUnderstandIsRefused(t *testing.T) {
 		"a compressed body":      {method: "POST", path: "/notes", body: good, headers: []string{"Content-Encoding: gzip"}, status: 415},
 		"only XML accepted":      {method: "GET", path: "/notes", headers: []string{"Accept: text/xml"}, status: 406},
 		"JSON not accepted":      {method: "GET", path: "/notes", headers: []string{"Accept: application/json;q=0, text/html"}, status: 406},
+		"no weight for JSON":     {method: "GET", path: "/notes", headers: []string{"Accept: application/json;q=0, */*"}, status: 406},
 		"too much":               {method: "POST", path: "/notes", body: `{"text": "` + strings.Repeat("a", 3<<20) + `"}`, status: 413},
 		"an unknown parameter":   {method: "POST", path: "/notes?colour=red", body: good, status: 400, detail: "query.colour"},
 		"a later parameter":      {method: "POST", path: "/notes?dryRun=true", body: good, status: 400, detail: "query.dryRun"},

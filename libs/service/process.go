@@ -171,17 +171,31 @@ func (p *Process) AMQP(name string) amqp.Config {
 	return amqp.Config{URL: p.Settings.AMQPURL, Prefix: p.Settings.AMQPPrefix, Name: p.spec.Name + " " + name, Log: p.Log}
 }
 
+// ConsumerAMQP is AMQP for a part that consumes; readiness depends on its getting deliveries.
+func (p *Process) ConsumerAMQP(name string) amqp.Config {
+	var consuming atomic.Bool
+	p.needRabbitMQ(name, consuming.Load)
+	config := p.AMQP(name)
+	config.Consuming = consuming.Store
+	return config
+}
+
 // StartPublisher starts a publisher and makes readiness depend on its connection. declare may be nil.
 func (p *Process) StartPublisher(name string, declare func(*amqp091.Channel) error) *amqp.Publisher {
 	publisher := amqp.NewPublisher(p.AMQP(name), declare)
-	p.Telemetry.AddCheck("rabbitmq", func(context.Context) error {
-		if !publisher.Connected() {
+	p.needRabbitMQ(name, publisher.Connected)
+	p.Go(name, publisher.Run)
+	return publisher
+}
+
+// needRabbitMQ makes readiness depend on the connection of the part of this name.
+func (p *Process) needRabbitMQ(name string, connected func() bool) {
+	p.Telemetry.AddCheck("rabbitmq "+name, func(context.Context) error {
+		if !connected() {
 			return errs.New(errs.Unavailable, "no connection to RabbitMQ")
 		}
 		return nil
 	})
-	p.Go(name, publisher.Run)
-	return publisher
 }
 
 // StartRelay starts the relay of the service's outbox to its exchange, with bookmarks for resources.

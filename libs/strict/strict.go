@@ -68,8 +68,8 @@ func syntaxFault(err error, offset int64) string {
 type inspector struct {
 	decoder    *json.Decoder
 	faults     []errs.Field
-	refuseNull bool // of the member that comes next
-	growth     int  // of the numbers so far
+	refuseNull string // why the member that comes next must not be null; "": it may be
+	growth     int    // of the numbers so far
 }
 
 func (i *inspector) fault(path, format string, args ...any) {
@@ -88,7 +88,7 @@ func (i *inspector) value(t reflect.Type, path string, depth int) error {
 		return err
 	}
 	refuseNull := i.refuseNull
-	i.refuseNull = false
+	i.refuseNull = ""
 	t = plain(t)
 	switch v := token.(type) {
 	case json.Delim:
@@ -100,8 +100,8 @@ func (i *inspector) value(t reflect.Type, path string, depth int) error {
 		if depth == 0 {
 			i.fault("body", "must be an object, is null")
 		}
-		if refuseNull {
-			i.fault(path, "must not be null; leave it out to keep what is stored")
+		if refuseNull != "" {
+			i.fault(path, "%s", refuseNull)
 		}
 		return nil
 	default:
@@ -142,6 +142,9 @@ func (i *inspector) member(t reflect.Type, name, path string) reflect.Type {
 		return nil
 	}
 	if t.Kind() == reflect.Map {
+		if t.Elem().Kind() == reflect.String { // it would become the empty string
+			i.refuseNull = "must be a string, is null"
+		}
 		return t.Elem()
 	}
 	field, ok := fieldOf(t, name)
@@ -149,7 +152,9 @@ func (i *inspector) member(t reflect.Type, name, path string) reflect.Type {
 		i.fault(path, "is not a known field")
 		return nil
 	}
-	i.refuseNull = field.Tag.Get("null") == "refused"
+	if field.Tag.Get("null") == "refused" {
+		i.refuseNull = "must not be null; leave it out to keep what is stored"
+	}
 	return field.Type
 }
 

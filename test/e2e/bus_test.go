@@ -70,19 +70,30 @@ func TestItConvergesAfterQueuesWerePurgedAndDeleted(t *testing.T) {
 	register(s, "fleet", "c", kube.Kubeconfig, map[string]string{"a": "b"})
 	waitReachable(t, s, "fleet", "c", v1.ReasonReachable)
 	queues := []string{s.Rabbit.Prefix + "reconciler.plan", s.Rabbit.Prefix + "reconciler.apply"}
+	done := map[string]int{}
 	for round := range 6 {
 		name := fmt.Sprintf("set-%d", round)
 		body := selectorSet(name, "a", "b", []json.RawMessage{stack.ConfigMap(ns, name, "k", "1")}, nil)
 		s.Do(http.MethodPost, "/v1/selectorsyncsets", body, 201)
 		for _, queue := range queues {
-			var err error
+			kind, err := "purged", error(nil)
 			if ch := channel(t, s); round%2 == 0 {
 				_, err = ch.QueuePurge(queue, false)
 			} else {
+				kind = "deleted"
 				_, err = ch.QueueDelete(queue, false, false, false)
 			}
-			if err != nil {
-				t.Logf("round %d, %s: %v (being declared again)", round, queue, err)
+			if err != nil { // it may be being declared again
+				t.Logf("round %d, %s not %s: %v", round, queue, kind, err)
+				continue
+			}
+			done[queue+" "+kind]++
+		}
+	}
+	for _, queue := range queues {
+		for _, kind := range []string{"purged", "deleted"} {
+			if done[queue+" "+kind] == 0 {
+				t.Errorf("%s was never %s: %v", queue, kind, done)
 			}
 		}
 	}

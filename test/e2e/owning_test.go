@@ -221,6 +221,65 @@ func TestARejectedDeletionReleasesTheObjects(t *testing.T) {
 	})
 }
 
+func TestOrphanedObjectsStayWithoutOurMarks(t *testing.T) {
+	t.Parallel()
+	kube, target, s, ns := begin(t, "orphan", stack.Options{})
+	register(s, "fleet", "c", kube.Kubeconfig, map[string]string{"a": "b"})
+	object := func(name string) []json.RawMessage { return []json.RawMessage{stack.ConfigMap(ns, name, "k", "1")} }
+	s.Do(http.MethodPost, "/v1/selectorsyncsets",
+		selectorSet("document", "a", "b", object("document"), map[string]any{"deletionPolicy": "Orphan"}), 201)
+	s.Do(http.MethodPost, "/v1/selectorsyncsets", selectorSet("option", "a", "b", object("option"), nil), 201)
+	waitResult(t, s, "fleet", "c", "document", v1.ResultSuccess)
+	waitResult(t, s, "fleet", "c", "option", v1.ResultSuccess)
+
+	s.Do(http.MethodDelete, "/v1/selectorsyncsets/document", nil, 204)
+	s.Do(http.MethodDelete, "/v1/selectorsyncsets/option?deletionPolicy=Orphan", nil, 204)
+	for _, name := range []string{"document", "option"} {
+		stack.Wait(t, soon, "our marks gone from "+name, func() (bool, string) {
+			cm := target.ConfigMap(ns, name)
+			if cm == nil {
+				t.Fatalf("%s was deleted though its set leaves orphans", name)
+			}
+			return cm.Labels["syncsets.dev/managed"] == "" && cm.Annotations["syncsets.dev/installation"] == "", fmt.Sprint(cm.Annotations)
+		})
+	}
+}
+
+func TestADeletionConfirmedByItsWriteIsNotHeld(t *testing.T) {
+	t.Parallel()
+	const clusters = 7 // more than the budget's 5
+	kube, target, s, ns := begin(t, "advance", stack.Options{})
+	body := func(more map[string]any, names ...string) map[string]any {
+		var resources []json.RawMessage
+		for _, n := range names {
+			resources = append(resources, stack.ConfigMap(ns, n, "k", "1"))
+		}
+		return selectorSet("big", "a", "b", resources, more)
+	}
+	for i := range clusters {
+		register(s, "fleet", fmt.Sprintf("c%d", i), kube.Kubeconfig, map[string]string{"a": "b"})
+	}
+	s.Do(http.MethodPost, "/v1/selectorsyncsets", body(nil, "one", "two", "three"), 201)
+	for i := range clusters {
+		waitResult(t, s, "fleet", fmt.Sprintf("c%d", i), "big", v1.ResultSuccess)
+	}
+
+	s.Do(http.MethodPut, "/v1/selectorsyncsets/big", body(nil, "one", "two"), 200)
+	waitHeld(t, s, "/v1/setsyncs/selectorsyncsets/big", clusters)
+	s.Do(http.MethodPut, "/v1/selectorsyncsets/big?deletionHold=false", body(nil, "one", "two"), 200) // the same content
+	target.WaitGone(soon, ns, "three")
+
+	s.Do(http.MethodPut, "/v1/selectorsyncsets/big?deletionHold=false", body(nil, "one"), 200)
+	target.WaitGone(soon, ns, "two")
+
+	s.Do(http.MethodPut, "/v1/selectorsyncsets/big", body(map[string]any{"deletionHold": false}, "one"), 200)
+	if target.ConfigMap(ns, "one") == nil {
+		t.Fatal("deleted before its set was")
+	}
+	s.Do(http.MethodDelete, "/v1/selectorsyncsets/big", nil, 204)
+	target.WaitGone(soon, ns, "one")
+}
+
 func TestAKubeconfigOfAnotherClusterWritesNothing(t *testing.T) {
 	t.Parallel()
 	one, two := devstack.Kubernetes(t), devstack.NewKubernetes(t)

@@ -25,11 +25,11 @@ if ! command -v dockerd >/dev/null 2>&1 || ! command -v debootstrap >/dev/null 2
 	apt-get install -y -qq --no-install-recommends docker.io debootstrap iptables
 fi
 
-# start_engine ARGUMENTS… starts dockerd and waits half a minute for its answer.
+# start_engine ARGUMENTS… starts dockerd, whose containers publish ports on loopback only, and waits half a minute for its answer.
 start_engine() {
 	mkdir -p "$state"
 	rm -f "$state/docker.pid"
-	setsid dockerd --data-root "$state/data" --exec-root "$state/exec" --pidfile "$state/docker.pid" "$@" >"$state/dockerd.log" 2>&1 </dev/null &
+	setsid dockerd --ip 127.0.0.1 --data-root "$state/data" --exec-root "$state/exec" --pidfile "$state/docker.pid" "$@" >"$state/dockerd.log" 2>&1 </dev/null &
 	pid=$!
 	for _ in $(seq 60); do
 		answers && return 0

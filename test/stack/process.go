@@ -80,7 +80,7 @@ func (p *Process) WaitReady(limit time.Duration) {
 	})
 }
 
-// Ready asks the readiness endpoint.
+// Ready asks the readiness endpoint; the text is its status and body.
 func (p *Process) Ready() (bool, string) { return answers(p.Admin, "/readyz") }
 
 // Live asks the liveness endpoint.

@@ -10,6 +10,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"maps"
 	"net"
 	"net/http"
@@ -228,5 +229,9 @@ func answers(addr, path string) (bool, string) {
 		return false, err.Error()
 	}
 	defer func() { _ = res.Body.Close() }()
-	return res.StatusCode == http.StatusOK, res.Status
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		return false, err.Error()
+	}
+	return res.StatusCode == http.StatusOK, res.Status + ": " + strings.TrimSpace(string(body))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"testing"
 	"time"
 
@@ -28,6 +29,7 @@ func NewTarget(t testing.TB, kubeconfig string) *Target {
 		t.Fatal(err)
 	}
 	config.QPS = -1
+	config.Dial = (&net.Dialer{}).DialContext // else client-go lets all clients of one kubeconfig share a connection
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // Secrets is the content of secrets.json. Losing it means losing the stored kubeconfigs.
@@ -19,6 +20,7 @@ type Secrets struct {
 	Passwords     map[string]string `json:"passwords"` // by database role
 	Postgres      Server            `json:"postgres"`
 	RabbitMQ      Server            `json:"rabbitmq"`
+	Outside       string            `json:"outside"` // names what is kept outside the folder: new secrets never meet old data there
 }
 
 // Server is how a server was started last. Its data fits this way only: a container's Postgres is another version than the machine's.
@@ -100,6 +102,9 @@ func (f *Folder) complete(services, roles []string, newKey func() string) {
 	s := &f.Secrets
 	if s.InternalToken == "" {
 		s.InternalToken = rand.Text()
+	}
+	if s.Outside == "" {
+		s.Outside = strings.ToLower(rand.Text())
 	}
 	if s.SealKeys == nil {
 		s.SealKeys = map[string]string{}

@@ -26,8 +26,10 @@ type Options struct {
 	URL        string // of the front door
 	Kubeconfig string // of the target, all data embedded
 	About      string // what the target is, for the reader
-	Examples   fs.FS  // cluster.json and selectorsyncset.json
-	Out        *screen.Screen
+	// Installation is the id of this system, which its objects on a target carry.
+	Installation string
+	Examples     fs.FS // cluster.json and selectorsyncset.json
+	Out          *screen.Screen
 }
 
 // demo is one run.

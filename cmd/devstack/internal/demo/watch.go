@@ -9,7 +9,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/watch"
@@ -121,33 +120,4 @@ func (w watching) wait(ctx context.Context) (time.Time, error) {
 	case <-ctx.Done():
 		return time.Time{}, ctx.Err()
 	}
-}
-
-// deleteLeftovers removes the example's objects of an earlier demo from the target, and waits until they are gone.
-func (d *demo) deleteLeftovers(ctx context.Context) error {
-	var set v1.SelectorSyncSet
-	if err := d.read("selectorsyncset.json", &set); err != nil {
-		return err
-	}
-	objects, err := configMaps(set)
-	if err != nil {
-		return err
-	}
-	for _, o := range objects {
-		maps := d.target.CoreV1().ConfigMaps(o.Metadata.Namespace)
-		found, err := maps.Get(ctx, o.Metadata.Name, metav1.GetOptions{})
-		if apierrors.IsNotFound(err) {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("look for %s on the target: %w", o.Metadata.Name, err)
-		}
-		if found.Labels["syncsets.dev/managed"] != "true" {
-			return fmt.Errorf("ConfigMap %s/%s exists on the target and is not ours; the demo leaves it alone", found.Namespace, found.Name)
-		}
-		if err := maps.Delete(ctx, o.Metadata.Name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
-			return fmt.Errorf("delete %s of an earlier demo: %w", o.Metadata.Name, err)
-		}
-	}
-	return nil
 }

@@ -4,7 +4,6 @@ package door
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,7 +15,11 @@ import (
 	"syscall"
 	"time"
 
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
 	"github.com/syncsets/syncsets/k8s"
+	"github.com/syncsets/syncsets/libs/errs"
+	"github.com/syncsets/syncsets/libs/rest"
 )
 
 // ErrTaken means that something else listens on the port.
@@ -45,14 +48,15 @@ func Listen(ctx context.Context, port int) ([]net.Listener, error) {
 
 // Handler serves every path by its route; backends maps a service to the host:port of its public listener.
 func Handler(routes k8s.Routes, backends map[string]string, log *slog.Logger) http.Handler {
+	own := rest.Options{Service: "door", Log: log, Tracer: sdktrace.NewTracerProvider()}
 	proxies := map[string]http.Handler{}
 	for service, address := range backends {
-		proxies[service] = proxy(service, address, log)
+		proxies[service] = proxy(service, address, own)
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		service, ok := routes.Find(r.URL.Path)
 		if !ok || proxies[service] == nil {
-			problem(w, http.StatusNotFound, "no service serves "+r.URL.Path)
+			rest.Refuse(own, errs.New(errs.NotFound, "no service serves %s", r.URL.Path)).ServeHTTP(w, r)
 			return
 		}
 		proxies[service].ServeHTTP(w, r)
@@ -79,8 +83,12 @@ func Serve(ctx context.Context, handler http.Handler, listeners []net.Listener) 
 	return nil
 }
 
-func proxy(service, address string, log *slog.Logger) http.Handler {
+// proxy passes requests on to a service; what it has to answer itself looks as an answer of the services does.
+func proxy(service, address string, own rest.Options) http.Handler {
 	target := &url.URL{Scheme: "http", Host: address}
+	away := rest.Refuse(own, &errs.Error{
+		Kind: errs.Unavailable, Message: "the " + service + " service does not answer", RetryAfter: time.Second,
+	})
 	return &httputil.ReverseProxy{
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.SetURL(target)
@@ -92,17 +100,8 @@ func proxy(service, address string, log *slog.Logger) http.Handler {
 			if r.Context().Err() != nil {
 				return
 			}
-			log.WarnContext(r.Context(), "service does not answer", "service", service, "error", err)
-			w.Header().Set("Retry-After", "1")
-			problem(w, http.StatusServiceUnavailable, "the "+service+" service does not answer")
+			own.Log.WarnContext(r.Context(), "service does not answer", "service", service, "error", err)
+			away.ServeHTTP(w, r)
 		},
 	}
-}
-
-func problem(w http.ResponseWriter, status int, detail string) {
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]any{
-		"type": "about:blank", "title": http.StatusText(status), "status": status, "detail": detail,
-	})
 }

@@ -3,6 +3,7 @@ package door_test
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -59,18 +60,33 @@ func TestTheDoorAnswersProblemsItself(t *testing.T) {
 		name, path string
 		status     int
 		retry      string
+		kind       string
 	}{
-		{"no service has the path", "/internal/v1/installation", http.StatusNotFound, ""},
-		{"the service does not answer", "/v1/syncsets", http.StatusServiceUnavailable, "1"},
+		{"no service has the path", "/internal/v1/installation", http.StatusNotFound, "", "urn:syncsets:problem:not_found"},
+		{"the service does not answer", "/v1/syncsets", http.StatusServiceUnavailable, "1", "urn:syncsets:problem:unavailable"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			res, err := http.Get(url + c.path)
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+c.path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			const id, trace = "the-callers-own", "4bf92f3577b34da6a3ce929d0e0e4736"
+			req.Header.Set("X-Request-Id", id)
+			req.Header.Set("Traceparent", "00-"+trace+"-00f067aa0ba902b7-01")
+			res, err := http.DefaultClient.Do(req)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer res.Body.Close()
+			if res.Header.Get("X-Request-Id") != id || !strings.HasPrefix(res.Header.Get("Traceparent"), "00-"+trace+"-") {
+				t.Errorf("the answer does not belong to its request: %v", res.Header)
+			}
+			var problem struct{ Type string }
+			if err := json.NewDecoder(res.Body).Decode(&problem); err != nil || problem.Type != c.kind {
+				t.Errorf("type %q (%v), want %q", problem.Type, err, c.kind)
+			}
 			if res.StatusCode != c.status || res.Header.Get("Retry-After") != c.retry {
 				t.Errorf("got %d, Retry-After %q", res.StatusCode, res.Header.Get("Retry-After"))
 			}
@@ -78,6 +94,18 @@ func TestTheDoorAnswersProblemsItself(t *testing.T) {
 				t.Errorf("Content-Type is %q", got)
 			}
 		})
+	}
+}
+
+func TestAnAnswerOfTheDoorsIsIdentifiedWhateverTheRequestSays(t *testing.T) {
+	t.Parallel()
+	res, err := http.Get(open(t, func(http.ResponseWriter, *http.Request) {}) + "/nowhere")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if res.Header.Get("X-Request-Id") == "" || res.Header.Get("Traceparent") == "" {
+		t.Errorf("headers %v", res.Header)
 	}
 }
 

@@ -41,6 +41,15 @@ func checkInterval(path, value string) []errs.Field {
 	return nil
 }
 
+// ValidateNew returns every fault of a cluster that is not there yet: Validate's, and a kubeconfig that is missing.
+func ValidateNew(c *v1.Cluster) []errs.Field {
+	faults := Validate(c)
+	if c.Kubeconfig == nil {
+		faults = append(faults, missingKubeconfig)
+	}
+	return faults
+}
+
 // credential is what is kept of a kubeconfig besides its text. Warning says why it cannot be used, "" when it can.
 type credential struct {
 	warning   string

@@ -70,11 +70,7 @@ func (s *Service) List(ctx context.Context, q request.List) (v1.List[v1.Cluster]
 // Create registers a cluster. It returns errs.Conflict when the name is taken, errs.Invalid with every fault. A kubeconfig that cannot be
 // used is accepted with a warning.
 func (s *Service) Create(ctx context.Context, r request.Create[v1.Cluster]) (request.Result[v1.Cluster], error) {
-	faults := Validate(&r.Document)
-	if r.Document.Kubeconfig == nil {
-		faults = append(faults, missingKubeconfig)
-	}
-	if err := errs.InvalidFields(faults...); err != nil {
+	if err := errs.InvalidFields(ValidateNew(&r.Document)...); err != nil {
 		return request.Result[v1.Cluster]{}, err
 	}
 	key := request.Key{Namespace: r.Document.Namespace, Name: r.Document.Name}

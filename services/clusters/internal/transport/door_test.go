@@ -7,7 +7,9 @@ import (
 	"github.com/syncsets/syncsets/k8s"
 	"github.com/syncsets/syncsets/libs/auth"
 	"github.com/syncsets/syncsets/libs/rest"
+	"github.com/syncsets/syncsets/libs/rest/resttest"
 	"github.com/syncsets/syncsets/services/clusters/internal/cluster"
+	"github.com/syncsets/syncsets/services/clusters/internal/postgres"
 	"github.com/syncsets/syncsets/services/clusters/internal/transport"
 )
 
@@ -27,4 +29,10 @@ func TestTheDoorsRoutesAreTheRouters(t *testing.T) {
 	for _, difference := range routes.Differences("clusters", paths) {
 		t.Error(difference)
 	}
+}
+
+func TestNobodyGetsInWithoutAToken(t *testing.T) {
+	t.Parallel()
+	resttest.NobodyGetsIn(t, func(api *rest.API) { transport.Routes(api, cluster.NewService(nil, nil), nil) })
+	resttest.NobodyGetsInInside(t, func(api *rest.API) { transport.InternalRoutes(api, &postgres.Store{}, nil) })
 }

@@ -23,7 +23,7 @@ type Feed func(ctx context.Context, resource string, q request.Feed) (outbox.Pag
 
 // Routes is the whole public HTTP surface of the service.
 func Routes(a *rest.API, svc *cluster.Service, feed Feed) {
-	create, put := rest.CreateOf(cluster.Validate), rest.PutOf[v1.Cluster](cluster.Validate)
+	create, put := rest.CreateOf(cluster.ValidateNew), rest.PutOf[v1.Cluster](cluster.Validate)
 	rest.Handle(a, on("CreateCluster", http.MethodPost, collection, auth.Write), located(svc.Create), create)
 	rest.Handle(a, with(on("ListClusters", http.MethodGet, collection, auth.Read), rest.ListParameters), svc.List, rest.ListOf)
 	rest.Handle(a, on("GetCluster", http.MethodGet, item, auth.Read), svc.Get, rest.KeyOf)

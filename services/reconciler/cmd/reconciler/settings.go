@@ -36,8 +36,8 @@ type settings struct {
 }
 
 func (s *settings) declare(set *config.Set) {
-	set.String(&s.clustersURL, "CLUSTERS_INTERNAL_URL", "", "the internal listener of the clusters service", config.Required(), config.Link())
-	set.String(&s.syncsetsURL, "SYNCSETS_INTERNAL_URL", "", "the internal listener of the syncsets service", config.Required(), config.Link())
+	set.URL(&s.clustersURL, "CLUSTERS_INTERNAL_URL", "", "the internal listener of the clusters service", config.Required())
+	set.URL(&s.syncsetsURL, "SYNCSETS_INTERNAL_URL", "", "the internal listener of the syncsets service", config.Required())
 	set.Func("ROLES", strings.Join(allRoles, ","), "what this process does: any of plan, dispatch, work, api", s.parseRoles)
 	set.Int(&s.workers, "WORKERS", 16, 1, "clusters worked on at once")
 	set.Duration(&s.reapply, "REAPPLY_INTERVAL", 2*time.Hour, "how often everything is applied again")

@@ -126,7 +126,7 @@ func (w *parts) plan(ctx context.Context) error {
 		return err
 	}
 	planner, err := plan.New(plan.Config{
-		Store: w.store, Clusters: w.clusters, SyncSets: source.New(w.own.syncsetsURL, p.Settings.InternalToken), AMQP: p.AMQP("plan"),
+		Store: w.store, Clusters: w.clusters, SyncSets: source.New(w.own.syncsetsURL, p.Settings.InternalToken), AMQP: p.ConsumerAMQP("plan"),
 		Log: p.Log, Wake: w.wake, Fetch: w.fetcher.Fetch,
 	})
 	if err != nil {
@@ -151,7 +151,7 @@ func (w *parts) work(context.Context) error {
 		return err
 	}
 	pool, err := work.New(work.Config{
-		Store: w.store, Targets: targets, Unseal: w.unseal, AMQP: p.AMQP("work"), Holder: holder(), Slots: w.own.workers,
+		Store: w.store, Targets: targets, Unseal: w.unseal, AMQP: p.ConsumerAMQP("work"), Holder: holder(), Slots: w.own.workers,
 		Installation: w.installation, SharedTargets: w.own.sharedTargets, Reapply: w.own.reapply, Verify: w.own.verify, Log: p.Log, Wake: w.wake,
 	})
 	if err != nil {

@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/syncsets/syncsets/services/reconciler/internal/postgres"
@@ -165,11 +167,31 @@ FROM generate_series(1, $1::int) g`, fleet)
 
 // While a set goes out to 100,000 clusters in chunks, claims go on: none is kept waiting for a row for more than 200 ms, else the server
 // refuses it. The figures also hold what a busy machine adds.
+// A machine that is busy with something else may stop a chunk that holds locks; a fan-out that holds them for too long does so each time.
 func TestAFanOutDoesNotBlockClaims(t *testing.T) {
+	const attempts = 3
 	w := newWorld(t)
 	w.exec(t, `INSERT INTO reconciler.clusters (uid, namespace, name, generation, resource_version, document)
 SELECT gen_random_uuid(), 'ns', 'c' || g, 1, 1, '{}' FROM generate_series(1, $1::int) g`, fleet)
-	w.exec(t, "INSERT INTO reconciler.work (cluster_uid, state, next_at) SELECT uid, 'queued', now() + interval '1 hour' FROM reconciler.clusters")
+	w.exec(t, "INSERT INTO reconciler.work (cluster_uid) SELECT uid FROM reconciler.clusters")
+	for generation := 1; ; generation++ {
+		blocked := claimDuringFanOut(t, w)
+		want(t, "clusters that are told",
+			w.count(t, "SELECT count(*) FROM reconciler.cluster_sets WHERE target_generation = $1", generation), fleet)
+		want(t, "clusters that are marked", w.count(t, "SELECT count(*) FROM reconciler.work WHERE want = 1 + $1", generation), fleet)
+		if blocked == 0 {
+			return
+		}
+		if generation == attempts {
+			t.Fatalf("in each of %d fan-outs claims waited for a row for more than 200 ms, %d in the last", attempts, blocked)
+		}
+	}
+}
+
+// claimDuringFanOut fans a new generation out to all clusters while others claim them, and returns how many claims waited too long.
+func claimDuringFanOut(t *testing.T, w *world) (blocked int) {
+	t.Helper()
+	w.exec(t, "UPDATE reconciler.work SET state = 'queued', next_at = now() + interval '1 hour'")
 	w.exec(t, "ANALYZE reconciler.work, reconciler.clusters")
 	w.write(t, "everywhere", nil)
 	uids := w.strings(t, "SELECT uid::text FROM reconciler.clusters ORDER BY uid LIMIT 20000")
@@ -177,13 +199,18 @@ SELECT gen_random_uuid(), 'ns', 'c' || g, 1, 1, '{}' FROM generate_series(1, $1:
 
 	ctx, stop := context.WithCancel(t.Context())
 	var claimers sync.WaitGroup
-	waits := make([][]time.Duration, 4)
+	waits, refused := make([][]time.Duration, 4), make([]int, 4)
 	for n := range waits {
 		claimers.Go(func() {
 			for i := n; ctx.Err() == nil && i < len(uids); i += len(waits) {
 				began := time.Now()
 				_, err := claiming.Claim(ctx, uids[i], "worker", time.Minute)
-				if ctx.Err() == nil {
+				var failure *pgconn.PgError
+				switch {
+				case ctx.Err() != nil:
+				case errors.As(err, &failure) && failure.Code == lockNotAvailable:
+					refused[n]++
+				default:
 					check(t, err)
 					waits[n] = append(waits[n], time.Since(began))
 				}
@@ -195,13 +222,18 @@ SELECT gen_random_uuid(), 'ns', 'c' || g, 1, 1, '{}' FROM generate_series(1, $1:
 	took := time.Since(began)
 	stop()
 	claimers.Wait()
+	for _, n := range refused {
+		blocked += n
+	}
 	all := slices.Concat(waits...)
 	slices.Sort(all)
-	t.Logf("%d clusters in %d chunks took %s; %d claims meanwhile: p50 %s, p99 %s, longest %s", fleet, chunks, took.Round(time.Millisecond),
-		len(all), all[len(all)/2], all[len(all)*99/100], all[len(all)-1])
-	want(t, "clusters that are told", w.count(t, "SELECT count(*) FROM reconciler.cluster_sets WHERE target_generation = 1"), fleet)
-	want(t, "clusters that are marked", w.count(t, "SELECT count(*) FROM reconciler.work WHERE want = 2"), fleet)
+	t.Logf("%d clusters in %d chunks took %s; %d claims meanwhile: p50 %s, p99 %s, longest %s; %d waited too long", fleet, chunks,
+		took.Round(time.Millisecond), len(all), all[len(all)/2], all[len(all)*99/100], all[len(all)-1], blocked)
+	return blocked
 }
+
+// lockNotAvailable is what Postgres says of a statement that waited for longer than lock_timeout.
+const lockNotAvailable = "55P03"
 
 // impatient returns a store whose statements fail when they wait for a row for more than 200 ms.
 func impatient(t *testing.T, params string) *postgres.Store {

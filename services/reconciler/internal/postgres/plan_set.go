@@ -64,10 +64,16 @@ func applySet(ctx context.Context, tx pgx.Tx, e outbox.Event, done *Applied) err
 		return err
 	}
 	next.trackedFrom = trackedFrom(old, next)
-	if err := upsertSet(ctx, tx, next, e); err != nil || (old != nil && !back && old.generation == e.Generation) {
+	if err := upsertSet(ctx, tx, next, e); err != nil || (old != nil && !back && !concernsClusters(*old, e)) {
 		return err
 	}
 	return appendFanOut(ctx, tx, old, &next, e, done)
+}
+
+// concernsClusters reports whether an update has anything to say to clusters: new content, or a confirmation of what the content there is
+// has already got held.
+func concernsClusters(old set, e outbox.Event) bool {
+	return old.generation != e.Generation || e.Options[optionHold] == "false"
 }
 
 // trackedFrom carries over since when a set is on Sync without a break.

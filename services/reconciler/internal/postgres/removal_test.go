@@ -233,6 +233,12 @@ func TestConfirmedInAdvance(t *testing.T) {
 			w.fanOut(t, 0)
 			w.remove(t, "s", labels("deletionHold", "false"))
 		},
+		"by the option of a write that changes nothing, after it was held": func(t *testing.T, w *world) {
+			w.write(t, "s", drop("a"))
+			w.fanOut(t, 0)
+			want(t, "removals before", states(w.removals(t)), map[string]int{"held": 8})
+			w.writeWith(t, "s", labels("deletionHold", "false"), func(s *v1.SelectorSyncSet) { s.Generation-- })
+		},
 	}
 	for name, do := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -243,6 +249,16 @@ func TestConfirmedInAdvance(t *testing.T) {
 			want(t, "removals", states(w.removals(t)), map[string]int{"open": 8})
 		})
 	}
+}
+
+func TestAWriteThatChangesNothingAndConfirmsNothingLeavesWhatIsHeld(t *testing.T) {
+	t.Parallel()
+	w, _ := applied(t, 8)
+	w.write(t, "s", drop("a"))
+	w.fanOut(t, 0)
+	w.writeWith(t, "s", nil, func(s *v1.SelectorSyncSet) { s.Generation-- })
+	want(t, "chunks", w.fanOut(t, 0), 0)
+	want(t, "removals", states(w.removals(t)), map[string]int{"held": 8})
 }
 
 func TestConfirmAndReject(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"github.com/syncsets/syncsets/k8s"
 	"github.com/syncsets/syncsets/libs/auth"
 	"github.com/syncsets/syncsets/libs/rest"
+	"github.com/syncsets/syncsets/libs/rest/resttest"
 	"github.com/syncsets/syncsets/services/reconciler/internal/postgres"
 	"github.com/syncsets/syncsets/services/reconciler/internal/transport"
 )
@@ -28,4 +29,10 @@ func TestTheDoorsRoutesAreTheRouters(t *testing.T) {
 	for _, difference := range routes.Differences("reconciler", paths) {
 		t.Error(difference)
 	}
+}
+
+func TestNobodyGetsInWithoutAToken(t *testing.T) {
+	t.Parallel()
+	store := postgres.New(nil)
+	resttest.NobodyGetsIn(t, func(api *rest.API) { transport.Routes(api, store, store, nil, nil) })
 }

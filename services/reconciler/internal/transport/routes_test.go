@@ -62,6 +62,12 @@ type api struct {
 
 func serve(t *testing.T) *api {
 	t.Helper()
+	return serveTo(t, auth.NewNone())
+}
+
+// serveTo serves the fixture to whoever access lets in.
+func serveTo(t *testing.T, access auth.Authenticator) *api {
+	t.Helper()
 	pg := devstack.Postgres(t, "reconciler")
 	if _, err := pg.Pool.Exec(t.Context(), fixture); err != nil {
 		t.Fatal(err)
@@ -72,7 +78,7 @@ func serve(t *testing.T) *api {
 			t.Fatal(err)
 		}
 	}
-	routes := rest.NewAPI(rest.Options{Service: "reconciler", Auth: auth.NewNone(), Log: slog.New(slog.DiscardHandler)})
+	routes := rest.NewAPI(rest.Options{Service: "reconciler", Auth: access, Log: slog.New(slog.DiscardHandler)})
 	transport.Routes(routes, store, store, outbox.NewLog(pg.Pool, "reconciler"), func() { a.wakes++ })
 	server := httptest.NewServer(routes.Handler())
 	t.Cleanup(server.Close)
@@ -80,8 +86,8 @@ func serve(t *testing.T) *api {
 	return a
 }
 
-// call sends a request and returns the status and the body.
-func (a *api) call(t *testing.T, method, path, body string) (int, string) {
+// call sends a request, with headers such as "Name: value", and returns the status and the body.
+func (a *api) call(t *testing.T, method, path, body string, headers ...string) (int, string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, a.url+path, strings.NewReader(body))
 	if err != nil {
@@ -89,6 +95,10 @@ func (a *api) call(t *testing.T, method, path, body string) (int, string) {
 	}
 	if body != "" {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	for _, header := range headers {
+		name, value, _ := strings.Cut(header, ": ")
+		req.Header.Set(name, value)
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {

@@ -23,7 +23,7 @@ var paths = []setPath{
 	{operation: "SetSyncByUID", path: setSyncs + "/uid/{uid}"},
 }
 
-// setRef names a set as its path does. A uid says nothing of a namespace: then rights on all of them are needed.
+// setRef names a set as its path does. A uid says nothing of a namespace: access is decided when the set is found.
 type setRef struct {
 	resource string
 	key      request.Key
@@ -31,7 +31,12 @@ type setRef struct {
 }
 
 // Scope is the namespace that access is decided in.
-func (r setRef) Scope() string { return r.key.Namespace }
+func (r setRef) Scope() string {
+	if r.resource == "" {
+		return auth.Somewhere
+	}
+	return r.key.Namespace
+}
 
 // answer is a person's word about what is held of a set.
 type answer struct {
@@ -40,13 +45,14 @@ type answer struct {
 }
 
 func (p setPath) handle(a *rest.API, reader Reader, commands Commands) {
-	get := func(ctx context.Context, r setRef) (v1.SetSync, error) {
+	get := func(ctx context.Context, r setRef, verb auth.Verb) (v1.SetSync, error) {
 		if r.resource == "" {
-			return reader.GetSetSyncByUID(ctx, r.uid)
+			return byUID(ctx, a, reader, r.uid, verb)
 		}
 		return reader.GetSetSync(ctx, r.resource, r.key)
 	}
-	rest.Handle(a, on("Get"+p.operation, http.MethodGet, p.path, auth.Read, v1.ResourceSetSyncs), get, p.ref)
+	rest.Handle(a, on("Get"+p.operation, http.MethodGet, p.path, auth.Read, v1.ResourceSetSyncs),
+		func(ctx context.Context, r setRef) (v1.SetSync, error) { return get(ctx, r, auth.Read) }, p.ref)
 	for _, c := range []struct {
 		verb, path string
 		do         func(ctx context.Context, setUID, hash, actor string) error
@@ -56,7 +62,7 @@ func (p setPath) handle(a *rest.API, reader Reader, commands Commands) {
 	} {
 		rest.Handle(a, on(c.verb+p.operation, http.MethodPost, p.path+c.path, auth.Confirm, v1.ResourceSetSyncs),
 			func(ctx context.Context, said answer) (v1.SetSync, error) {
-				found, err := get(ctx, said.setRef)
+				found, err := get(ctx, said.setRef, auth.Confirm)
 				if err != nil {
 					return v1.SetSync{}, err
 				}
@@ -66,6 +72,18 @@ func (p setPath) handle(a *rest.API, reader Reader, commands Commands) {
 				return reader.GetSetSyncByUID(ctx, found.UID)
 			}, p.answer)
 	}
+}
+
+// byUID finds a set for whoever may do verb in its namespace; the refusal does not say which that is.
+func byUID(ctx context.Context, a *rest.API, reader Reader, uid string, verb auth.Verb) (v1.SetSync, error) {
+	found, err := reader.GetSetSyncByUID(ctx, uid)
+	if err != nil {
+		return found, err
+	}
+	if a.Authorize(ctx, verb, v1.ResourceSetSyncs, found.Namespace) != nil {
+		return v1.SetSync{}, a.Authorize(ctx, verb, v1.ResourceSetSyncs, "")
+	}
+	return found, nil
 }
 
 func (p setPath) ref(r *http.Request) (setRef, error) {

@@ -46,7 +46,7 @@ func spec() service.Spec {
 		Listen: "127.0.0.1:7072", Admin: "127.0.0.1:7172", Internal: "127.0.0.1:7272",
 		Seals: true,
 		Settings: func(s *config.Set) {
-			s.String(&own.clustersURL, "CLUSTERS_INTERNAL_URL", "", "the internal listener of the clusters service", config.Required(), config.Link())
+			s.URL(&own.clustersURL, "CLUSTERS_INTERNAL_URL", "", "the internal listener of the clusters service", config.Required())
 			s.Bool(&own.rules.AllowInlineSecrets, "ALLOW_INLINE_SECRETS", false, "accept v1 Secrets with values, readable to whoever reads the set")
 		},
 		Wire: func(ctx context.Context, p *service.Process) error { return wire(ctx, p, own) },

@@ -70,6 +70,7 @@ func newFixture(t *testing.T) *fixture {
 	return newFixtureFor(t, auth.NewNone())
 }
 
+// newFixtureFor serves whoever access lets in.
 func newFixtureFor(t *testing.T, access auth.Authenticator) *fixture {
 	t.Helper()
 	f := &fixture{T: t, db: devstack.Postgres(t, postgres.Schema)}
