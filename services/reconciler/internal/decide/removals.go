@@ -114,7 +114,9 @@ func (d decision) newItems(s Set) []inventory.Identity {
 	}
 	var fresh []inventory.Identity
 	for _, i := range s.Items {
-		if r := d.rows[i.Identity]; i.claims() && (!r.Confirmed() || r.SetUID != s.UID) {
+		r := d.rows[i.Identity]
+		there := r.Confirmed() && r.SetUID == s.UID
+		if i.claims() && !there && d.item(s, i).Action != Unchanged {
 			fresh = append(fresh, i.Identity)
 		}
 	}

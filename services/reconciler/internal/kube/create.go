@@ -22,7 +22,7 @@ func (c *Conn) create(ctx context.Context, s decide.Step) (work.Applied, error) 
 				return work.Applied{}, err
 			}
 			if f.there {
-				return c.untouched(f)
+				return c.untouched(f, s)
 			}
 		}
 		applied, err := c.createOnce(ctx, s)
@@ -33,10 +33,10 @@ func (c *Conn) create(ctx context.Context, s decide.Step) (work.Applied, error) 
 	}
 }
 
-// untouched returns what is there and stays as it is.
-func (c *Conn) untouched(f found) (work.Applied, error) {
+// untouched returns what is there and stays as it is. Whose marks an object carries that we once made and do not write matters to nobody.
+func (c *Conn) untouched(f found, s decide.Step) (work.Applied, error) {
 	seen, err := c.marksNotForeign(f.metadata)
-	if err != nil {
+	if err != nil && (!s.Once || s.Row.ObjectUID != f.UID()) {
 		return work.Applied{}, err
 	}
 	applied := f.applied()
