@@ -43,12 +43,15 @@ func Unknown(in Input) []Ref {
 		}
 	}
 	for _, r := range in.Inventory {
-		if _, wanted := d.claims.owner[r.Identity]; !wanted && !r.Confirmed() && r.Resource != "" {
+		if _, wanted := d.claims.owner[r.Identity]; !wanted && unsure(r) && r.Resource != "" {
 			refs = append(refs, Ref{Identity: r.Identity, Version: r.Version, Resource: r.Resource})
 		}
 	}
 	return refs
 }
+
+// unsure reports whether the row may not tell which object is ours: the answer to the last request for it never came.
+func unsure(r inventory.Row) bool { return !r.Confirmed() || r.State == v1.StateFailed }
 
 // Known returns the objects to compare with the target before Decide, when that is due: those that would otherwise be taken for what
 // the inventory says of them.

@@ -415,6 +415,24 @@ func TestLettingGo(t *testing.T) {
 				"= a gone", "= b gone",
 			},
 		}, {
+			"a Namespace that is released waits for nothing in it",
+			decide.Input{
+				Sets: sets{with(set("a"), gone), set("b", cm("x"))}, Inventory: rows{row("a", namespace("ns")), row("b", cm("x"))},
+				Removals: removals(decide.Open, "a"),
+			},
+			[]string{
+				"b Unchanged ConfigMap ns/x",
+				"a Release Namespace ns, retained: Namespace is a protected kind; deleteProtectedKinds: true allows deleting it",
+				"= a gone [ns Retained]", "= b Success",
+			},
+		}, {
+			"a Namespace does not wait for an intent in it that came to nothing",
+			decide.Input{
+				Sets:      sets{with(set("a"), gone, protected), with(set("b", cm("x")), failing(2, time.Minute))},
+				Inventory: rows{row("a", namespace("ns")), row("b", cm("x"), intent)}, Removals: removals(decide.Open, "a"),
+			},
+			[]string{"b Wait", "a Delete Namespace ns, after x", "= a gone"},
+		}, {
 			"a Namespace stays while another set has something in it",
 			decide.Input{
 				Sets: sets{with(set("a"), gone, protected), set("b", cm("x"))}, Inventory: rows{row("a", namespace("ns")), row("b", cm("x"))},
@@ -444,6 +462,20 @@ func TestLettingGo(t *testing.T) {
 			decide.Input{
 				Sets: sets{with(set("a"), gone)}, Inventory: rows{row("a", cm("x"), intent)}, Removals: removals(decide.Open, "a"),
 				Observed: seen{cm("x"): {Presence: decide.Ours, UID: "seen", OwnerUID: "a"}},
+			},
+			[]string{"a Delete ConfigMap ns/x", "= a gone"},
+		}, {
+			"an object that was made anew by a request whose answer was lost is deleted by the uid that was seen",
+			decide.Input{
+				Sets: sets{with(set("a"), gone)}, Inventory: rows{row("a", cm("x"), state(v1.StateFailed))}, Removals: removals(decide.Open, "a"),
+				Observed: seen{cm("x"): {Presence: decide.Ours, UID: "seen", OwnerUID: "a"}},
+			},
+			[]string{"a Delete ConfigMap ns/x", "= a gone"},
+		}, {
+			"an object whose last request failed is deleted by its own uid when another's stands in its place",
+			decide.Input{
+				Sets: sets{with(set("a"), gone)}, Inventory: rows{row("a", cm("x"), state(v1.StateFailed))}, Removals: removals(decide.Open, "a"),
+				Observed: seen{cm("x"): {Presence: decide.Unmarked, UID: "theirs"}},
 			},
 			[]string{"a Delete ConfigMap ns/x", "= a gone"},
 		}, {

@@ -39,15 +39,17 @@ func (d decision) unwanted(s Set, r inventory.Row) Step {
 		}
 		return step.as(Forget, "")
 	}
-	if !r.Confirmed() {
+	if unsure(r) {
 		seen := d.in.Observed[r.Identity]
-		if seen.Fault != "" {
+		ours := seen.Presence == Ours && (seen.OwnerUID == r.SetUID || seen.OwnerUID == r.MarkedUID)
+		switch {
+		case seen.Fault != "":
 			return step.keep(seen.Fault)
-		}
-		if seen.Presence != Ours || seen.OwnerUID != r.SetUID && seen.OwnerUID != r.MarkedUID {
+		case ours:
+			step.Row.ObjectUID = seen.UID
+		case !r.Confirmed():
 			return step.as(Forget, "")
 		}
-		step.Row.ObjectUID = seen.UID
 	}
 	if s.Fault != "" {
 		return step.as(Keep, "the set cannot be read: nothing of it is let go meanwhile")
