@@ -25,6 +25,7 @@ WHERE c.uid = t.cluster_uid;
 -- Which clusters fail for a set, and which fail at all: a page is one range of an index.
 DROP INDEX reconciler.cluster_sets_set;
 CREATE INDEX cluster_sets_set ON reconciler.cluster_sets (set_uid, result, cluster_namespace, cluster_name, cluster_uid);
+CREATE INDEX cluster_sets_unlike_success ON reconciler.cluster_sets (cluster_uid) WHERE result <> 'Success';
 CREATE INDEX cluster_sets_trouble ON reconciler.cluster_sets (result, cluster_namespace, cluster_name, cluster_uid) WHERE result <> 'Success';
 
 -- When what was applied is compared with the target, and when objects in progress are looked at again.
@@ -100,7 +101,7 @@ CREATE INDEX dirty_sets_set ON reconciler.dirty_sets (set_uid);
 DROP TABLE reconciler.dirty_sets, reconciler.setsyncs, reconciler.set_secrets, reconciler.secret_data, reconciler.secrets;
 ALTER TABLE reconciler.clustersyncs DROP COLUMN health, DROP COLUMN run_seconds;
 ALTER TABLE reconciler.work DROP COLUMN verify_at, DROP COLUMN health_at, DROP COLUMN health_attempts;
-DROP INDEX reconciler.cluster_sets_set;
+DROP INDEX reconciler.cluster_sets_set, reconciler.cluster_sets_unlike_success, reconciler.cluster_sets_trouble;
 ALTER TABLE reconciler.cluster_sets DROP COLUMN health, DROP COLUMN patches, DROP COLUMN cluster_namespace, DROP COLUMN cluster_name;
 CREATE INDEX cluster_sets_set ON reconciler.cluster_sets (set_uid, result, cluster_uid);
 ALTER TABLE reconciler.archived_inventory DROP COLUMN fields, DROP COLUMN health, DROP COLUMN health_message, DROP COLUMN drifts,

@@ -48,7 +48,7 @@ WHERE cluster_uid = ANY($1::uuid[])`, clusters)
 	if err != nil {
 		return err
 	}
-	documents, err := assemble(ctx, tx, rows)
+	documents, err := assemble(ctx, tx, rows, "")
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -43,7 +44,7 @@ func (s *Store) GetClusterSync(ctx context.Context, key request.Key) (v1.Cluster
 		if len(rows) == 0 {
 			return errs.New(errs.NotFound, "cluster %s is not known to the reconciler", key)
 		}
-		documents, err := assemble(ctx, tx, rows)
+		documents, err := assemble(ctx, tx, rows, "")
 		if err != nil {
 			return err
 		}
@@ -73,19 +74,24 @@ func scanClusterRow(row pgx.CollectableRow) (clusterRow, error) {
 	return r, err
 }
 
-// assemble adds the sets of each cluster and puts everything into words.
-func assemble(ctx context.Context, tx pgx.Tx, rows []clusterRow) ([]v1.ClusterSync, error) {
+// assemble adds the sets of each cluster and puts everything into words. With a set, its uid, only that one is shown; what the conditions
+// and the work say is about all of them, for which those that are no Success are enough.
+func assemble(ctx context.Context, tx pgx.Tx, rows []clusterRow, set string) ([]v1.ClusterSync, error) {
 	documents := make([]v1.ClusterSync, len(rows))
 	uids := make([]string, len(rows))
 	for i, r := range rows {
 		uids[i] = r.document.UID
 	}
-	sets, err := setStatuses(ctx, tx, uids)
+	sets, err := setStatuses(ctx, tx, uids, set)
 	if err != nil {
 		return nil, err
 	}
 	for i, r := range rows {
 		documents[i] = r.describe(sets[r.document.UID])
+		if set != "" {
+			status := &documents[i].Status
+			status.SyncSets, status.SelectorSyncSets = alone(status.SyncSets, set), alone(status.SelectorSyncSets, set)
+		}
 	}
 	return documents, nil
 }
@@ -98,12 +104,30 @@ type setStatus struct {
 	attempts int
 }
 
-func setStatuses(ctx context.Context, tx pgx.Tx, clusters []string) (map[string][]setStatus, error) {
-	rows, err := tx.Query(ctx, `SELECT t.cluster_uid::text, n.resource, n.namespace, n.name, n.uid::text, t.observed_generation,
+// alone keeps the entry of one set.
+func alone(sets []v1.SetStatus, uid string) []v1.SetStatus {
+	return slices.DeleteFunc(sets, func(s v1.SetStatus) bool { return s.UID != uid })
+}
+
+const setStatusesSQL = `SELECT t.cluster_uid::text, n.resource, n.namespace, n.name, n.uid::text, t.observed_generation,
 	coalesce(t.target_generation, 0), t.result, t.cause, t.message, t.changed_at, t.first_success_at, coalesce(t.retry_at > now(), false),
 	t.attempts, t.health
-FROM reconciler.cluster_sets t JOIN reconciler.sets n ON n.uid = t.set_uid
-WHERE t.cluster_uid = ANY($1::uuid[]) ORDER BY t.cluster_uid, n.namespace, n.name, n.uid`, planAnew, clusters)
+FROM %s t JOIN reconciler.sets n ON n.uid = t.set_uid ORDER BY t.cluster_uid, n.namespace, n.name, n.uid`
+
+var (
+	allStatusesSQL = fmt.Sprintf(setStatusesSQL, "(SELECT * FROM reconciler.cluster_sets WHERE cluster_uid = ANY($1::uuid[]))")
+	// The rows of a cluster lie anywhere in the table: reading all of a page's costs more than everything else.
+	fewStatusesSQL = fmt.Sprintf(setStatusesSQL, `(SELECT * FROM reconciler.cluster_sets WHERE cluster_uid = ANY($1::uuid[]) AND set_uid = $2
+	UNION ALL SELECT * FROM reconciler.cluster_sets WHERE cluster_uid = ANY($1::uuid[]) AND result <> 'Success' AND set_uid <> $2)`)
+)
+
+// setStatuses reads the sets of clusters: with a set, its uid, that one and those that are no Success.
+func setStatuses(ctx context.Context, tx pgx.Tx, clusters []string, only string) (map[string][]setStatus, error) {
+	sql, args := allStatusesSQL, []any{planAnew, clusters}
+	if only != "" {
+		sql, args = fewStatusesSQL, append(args, only)
+	}
+	rows, err := tx.Query(ctx, sql, args...)
 	if err != nil {
 		return nil, err
 	}

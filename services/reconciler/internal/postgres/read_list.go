@@ -17,8 +17,8 @@ import (
 	"github.com/syncsets/syncsets/libs/selector"
 )
 
-// ListClusterSyncs returns a page in the order of namespace and name, without the objects of the sets. A result and a set are about the same
-// row: which clusters fail for a set is one range of an index, however many clusters there are and however few of them fail.
+// ListClusterSyncs returns a page in the order of namespace and name, without the objects of the sets. A list by set shows
+// of each cluster that set alone. A result and a set are about the same row: which clusters fail for a set is one range of an index, however many clusters there are and however few of them fail.
 func (s *Store) ListClusterSyncs(ctx context.Context, q request.List) (v1.List[v1.ClusterSync], error) {
 	list := v1.List[v1.ClusterSync]{Items: []v1.ClusterSync{}}
 	l, err := newListing(q)
@@ -42,7 +42,7 @@ func (s *Store) ListClusterSyncs(ctx context.Context, q request.List) (v1.List[v
 			last := rows[len(rows)-1].document
 			list.Continue = position{last.Namespace, last.Name, last.UID}.token()
 		}
-		list.Items, err = assemble(ctx, tx, rows)
+		list.Items, err = assemble(ctx, tx, rows, l.set)
 		return err
 	})
 	return list, postgres.Wrap(err, "list clustersyncs")
