@@ -139,8 +139,8 @@ func storeCount(ctx context.Context, tx pgx.Tx, target set, status v1.SetSyncSta
 		return err
 	}
 	if old != nil && reflect.DeepEqual(*old, status) {
-		_, err := tx.Exec(ctx, "UPDATE reconciler.setsyncs SET counted_at = clock_timestamp(), next_at = clock_timestamp() + $2 WHERE set_uid = $1",
-			target.uid, next)
+		_, err := tx.Exec(ctx, `UPDATE reconciler.setsyncs SET counted_at = clock_timestamp(), next_at = clock_timestamp() + $2
+WHERE set_uid = $1`, target.uid, next)
 		return err
 	}
 	document := v1.SetSync{Metadata: v1.Metadata{

@@ -22,7 +22,8 @@ type Fleet struct {
 // fleetSQL sums the totals that are stored per set instead of counting rows again. Each class of due work is the beginning of an index.
 const fleetSQL = `SELECT
 	coalesce((SELECT jsonb_object_agg(reachable, n) FROM (SELECT reachable, count(*) AS n FROM reconciler.clustersyncs GROUP BY 1) c), '{}'),
-	jsonb_build_object('applied', coalesce(sum((status ->> 'applied')::bigint), 0), 'pending', coalesce(sum((status ->> 'pending')::bigint), 0),
+	jsonb_build_object('applied', coalesce(sum((status ->> 'applied')::bigint), 0),
+		'pending', coalesce(sum((status ->> 'pending')::bigint), 0),
 		'failed', coalesce(sum((status ->> 'failed')::bigint), 0), 'unreachable', coalesce(sum((status ->> 'unreachable')::bigint), 0),
 		'suspended', coalesce(sum((status ->> 'suspended')::bigint), 0), 'held', coalesce(sum((status ->> 'held')::bigint), 0)),
 	jsonb_build_object('current', coalesce(sum((status #>> '{health,current}')::bigint), 0),
@@ -32,7 +33,8 @@ const fleetSQL = `SELECT
 	coalesce((SELECT extract(epoch FROM now() - min(d.next_at)) FROM (
 		SELECT f.next_at FROM (VALUES (0::smallint), (1::smallint), (2::smallint), (3::smallint)) AS c (class), LATERAL (
 			SELECT w.next_at FROM reconciler.work w WHERE w.attempts = 0 AND w.class = c.class AND w.next_at <= now() ORDER BY w.next_at LIMIT 1) f
-		UNION ALL (SELECT w.next_at FROM reconciler.work w WHERE w.attempts > 0 AND w.next_at <= now() ORDER BY w.next_at LIMIT 1)) d), 0)::float8,
+		UNION ALL (SELECT w.next_at FROM reconciler.work w WHERE w.attempts > 0 AND w.next_at <= now() ORDER BY w.next_at LIMIT 1)
+	) d), 0)::float8,
 	(SELECT count(DISTINCT set_uid) FROM reconciler.dirty_sets)
 FROM reconciler.setsyncs`
 
