@@ -51,7 +51,9 @@ func (c *Conn) adjust(ctx context.Context, s decide.Step) (work.Applied, error) 
 }
 
 // notFound says that there is nothing to patch.
-func notFound(s decide.Step) error { return verdict{fmt.Errorf("%s not found", s.Identity)} }
+func notFound(s decide.Step) error {
+	return verdict{&work.Missing{What: "object", Cause: fmt.Errorf("%s not found", s.Identity)}}
+}
 
 // adjustOnce sends the patch. A JSON patch is not sent again when it may have arrived: it need not mean the same twice.
 func (c *Conn) adjustOnce(ctx context.Context, s decide.Step) (work.Applied, error) {
