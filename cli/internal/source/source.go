@@ -19,7 +19,8 @@ const Standard = "-"
 // endings are of the files that count in a folder.
 var endings = []string{".yaml", ".yml", ".json"}
 
-// Read reads the documents of all paths. Their own paths begin with the file. Faults are of the texts; an error is of a file.
+// Read reads the documents of all paths. Their own paths begin with the file. Faults are of the texts; an error is of a file. A file without
+// documents is none, as long as there are others.
 func Read(paths []string, stdin io.Reader) ([]manifest.Document, []errs.Field, error) {
 	var documents []manifest.Document
 	var faults []errs.Field
@@ -34,6 +35,9 @@ func Read(paths []string, stdin io.Reader) ([]manifest.Document, []errs.Field, e
 				return nil, nil, err
 			}
 			found, more := manifest.Split(text)
+			if slices.Equal(more, empty) {
+				continue
+			}
 			for _, d := range found {
 				d.Path = file + " " + d.Path
 				documents = append(documents, d)
@@ -43,8 +47,14 @@ func Read(paths []string, stdin io.Reader) ([]manifest.Document, []errs.Field, e
 			}
 		}
 	}
+	if len(documents) == 0 && len(faults) == 0 {
+		return nil, nil, fmt.Errorf("read documents: there is none in %s", strings.Join(paths, ", "))
+	}
 	return documents, faults, nil
 }
+
+// empty are the faults of a text without documents.
+var _, empty = manifest.Split(nil)
 
 // filesOf returns the files of a folder in the order of their names; a file is itself.
 func filesOf(path string) ([]string, error) {

@@ -15,7 +15,7 @@ import (
 func TestFilesFoldersAndStandardInputAreRead(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	for name, text := range map[string]string{"b.yaml": "kind: B\n---\nkind: C\n", "a.json": `{"kind":"A"}`, "notes.txt": "x: [", "x.yml": "kind: D\n---\nx: ["} {
+	for name, text := range map[string]string{"b.yaml": "kind: B\n---\nkind: C\n", "a.json": `{"kind":"A"}`, "notes.txt": "x: [", "empty.yaml": "# nothing\n", "x.yml": "kind: D\n---\nx: ["} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -41,8 +41,7 @@ func TestFilesFoldersAndStandardInputAreRead(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	empty := t.TempDir()
-	for _, path := range []string{empty, filepath.Join(dir, "none.yaml")} {
+	for _, path := range []string{t.TempDir(), filepath.Join(dir, "none.yaml"), filepath.Join(dir, "empty.yaml")} {
 		if _, _, err := source.Read([]string{path}, nil); err == nil || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s: %v", path, err)
 		}
