@@ -35,6 +35,10 @@ type Principal struct {
 // What it lets through has to be asked for again when the namespace is known.
 const Somewhere = "?"
 
+// Anything is the resource of an access whose real ones are not known yet: it is granted to whoever may do the same with any resource. What
+// it lets through has to be asked for again when the resources are known.
+const Anything = "?"
+
 // Access is one thing that a principal wants to do. Namespace "" means the whole system: a resource without namespaces, or all of them.
 type Access struct {
 	Verb      Verb

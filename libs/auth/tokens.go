@@ -137,14 +137,18 @@ func (t *tokens) Authorize(_ context.Context, p Principal, a Access) error {
 	case Somewhere:
 		where = "in any namespace"
 	}
-	return errs.New(errs.Forbidden, "%s may not %s %s %s", p.Name, a.Verb, a.Resource, where)
+	what := a.Resource
+	if what == Anything {
+		what = "anything"
+	}
+	return errs.New(errs.Forbidden, "%s may not %s %s %s", p.Name, a.Verb, what, where)
 }
 
 func (r Rule) grants(p Principal, a Access) bool {
 	subject := has(r.Subjects, p.Name) || slices.ContainsFunc(p.Groups, func(g string) bool { return has(r.Groups, g) })
 	namespace := a.Namespace == Somewhere || slices.Contains(r.Namespaces, "*") ||
 		(a.Namespace != "" && slices.Contains(r.Namespaces, a.Namespace))
-	return subject && namespace && has(r.Verbs, a.Verb) && has(r.Resources, a.Resource)
+	return subject && namespace && has(r.Verbs, a.Verb) && (a.Resource == Anything || has(r.Resources, a.Resource))
 }
 
 func has[T ~string](list []T, want T) bool {

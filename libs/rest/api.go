@@ -113,7 +113,8 @@ func (a *API) Authorize(ctx context.Context, verb auth.Verb, resource, namespace
 // denied returns errs.Forbidden for a request that has faults but names a namespace in which the caller may not make it: that is said
 // first.
 func (a *API) denied(ctx context.Context, r Route, request any) error {
-	if s, ok := request.(auth.Scoped); !ok || s.Scope() == "" {
+	_, composite := request.(auth.Composite)
+	if s, ok := request.(auth.Scoped); !composite && (!ok || s.Scope() == "") {
 		return nil
 	}
 	return auth.AuthorizeRequest(ctx, a.options.Auth, r.Verb, r.Resource, request)

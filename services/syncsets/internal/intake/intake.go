@@ -52,6 +52,9 @@ type Request struct {
 func (r Request) Accesses() []auth.Access {
 	all := []auth.Access{}
 	need := func(a auth.Access) {
+		if a.Namespace == "" && a.Resource != v1.ResourceSelectorSyncSets {
+			a.Namespace = auth.Somewhere // it is missing, which is a fault of the document
+		}
 		if !slices.Contains(all, a) {
 			all = append(all, a)
 		}

@@ -13,7 +13,7 @@ import (
 // importRoute takes Hive's documents. What it needs beside is in its request: each resource in each namespace concerned.
 func importRoute(a *rest.API, s *intake.Service) {
 	rest.Handle(a, rest.Route{
-		Operation: "Import", Method: http.MethodPost, Path: "/v1/import", Verb: auth.Write, Resource: "import",
+		Operation: "Import", Method: http.MethodPost, Path: "/v1/import", Verb: auth.Write, Resource: auth.Anything,
 		Query: []string{"dryRun", "suspended"}, Media: []string{"application/yaml", "application/json"},
 	}, s.Import, importOf(s))
 }

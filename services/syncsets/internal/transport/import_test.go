@@ -189,11 +189,14 @@ func TestAnImportNeedsTheRightsOfAllItWrites(t *testing.T) {
 	}
 	path := filepath.Join(t.TempDir(), "tokens.yaml")
 	rules := `
-tokens: [{name: full, sha256: ` + sum("full") + `}, {name: sets, sha256: ` + sum("sets") + `}, {name: foo, sha256: ` + sum("foo") + `}]
+tokens: [{name: full, sha256: ` + sum("full") + `}, {name: sets, sha256: ` + sum("sets") + `}, {name: foo, sha256: ` + sum("foo") + `},
+  {name: one, sha256: ` + sum("one") + `}, {name: reader, sha256: ` + sum("reader") + `}]
 rules:
 - {subjects: [full], verbs: [write, secrets], resources: ["*"], namespaces: ["*"]}
 - {subjects: [sets], verbs: [write], resources: ["*"], namespaces: ["*"]}
 - {subjects: [foo], verbs: [write, secrets], resources: ["*"], namespaces: [foo]}
+- {subjects: [one], verbs: [write], resources: [syncsets], namespaces: [foo]}
+- {subjects: [reader], verbs: [read], resources: ["*"], namespaces: ["*"]}
 `
 	if err := os.WriteFile(path, []byte(rules), 0o600); err != nil {
 		t.Fatal(err)
@@ -209,6 +212,10 @@ rules:
 	f.imported(http.StatusForbidden, "?dryRun=true", hiveSets, as("sets")...)
 	f.imported(http.StatusForbidden, "", hiveSets, as("foo")...)
 	f.imported(http.StatusForbidden, "", documents[2], as("sets")...)
+	f.imported(http.StatusForbidden, "", "a: [", as("reader")...)
+	f.imported(http.StatusForbidden, "", strings.Replace(documents[1], "namespace: foo", "namespace: bar, colour: red", 1), as("one")...)
+	f.imported(http.StatusBadRequest, "", strings.Replace(documents[1], ", namespace: foo", "", 1), as("one")...)
+	f.imported(http.StatusOK, "", documents[1], as("one")...)
 	f.imported(http.StatusOK, "", documents[1], as("sets")...)
 	f.imported(http.StatusOK, "", documents[1]+"---"+documents[2], as("foo")...)
 	f.imported(http.StatusOK, "", hiveSets, as("full")...)
