@@ -1,6 +1,6 @@
 // Command mutate asks whether the tests of a package notice when its code is wrong. It makes mutants: a condition negated or an operand
 // dropped, an assignment, a call, a break or a field left out, a number one too big. All are compiled into one test binary, each behind
-// a switch, which is run once per mutant; a mutant that no test notices has survived.
+// a switch, which is run, short, once per mutant; a mutant that no test notices has survived.
 //
 //	go run ./test/mutate -least 90 ./services/reconciler/internal/decide
 //
@@ -105,7 +105,7 @@ func baseline(ctx context.Context, binary, dir string) (time.Duration, error) {
 }
 
 func test(ctx context.Context, binary, dir string, id int, timeout time.Duration) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, binary, "-test.failfast", "-test.timeout", timeout.String())
+	cmd := exec.CommandContext(ctx, binary, "-test.short", "-test.failfast", "-test.timeout", timeout.String())
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), switchVariable+"="+strconv.Itoa(id))
 	return cmd.CombinedOutput()

@@ -41,7 +41,11 @@ var names = []inventory.Identity{cm("p"), cm("q"), cm("r"), cm("s"), widget("w")
 
 func TestRandomHistoriesConvergeAndTouchNothingOfOthers(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(150) {
+	histories := uint64(150)
+	if testing.Short() {
+		histories = 10
+	}
+	for seed := range histories {
 		w := &world{
 			t: t, chance: rand.New(rand.NewPCG(seed, 1)), sets: map[string]*decide.Set{}, rows: map[inventory.Identity]inventory.Row{},
 			target: map[inventory.Identity]*object{}, removal: map[string]decide.Removal{}, faults: true,
