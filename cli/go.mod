@@ -3,6 +3,7 @@ module github.com/syncsets/syncsets/cli
 go 1.26.0
 
 require (
+	github.com/google/go-cmp v0.7.0
 	github.com/spf13/cobra v1.10.2
 	github.com/syncsets/syncsets v0.0.0
 	sigs.k8s.io/yaml v1.6.0
