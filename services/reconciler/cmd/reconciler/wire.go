@@ -32,6 +32,8 @@ type parts struct {
 	installation string
 	store        *postgres.Store
 	clusters     *source.Client
+	syncsets     *source.Client
+	planner      *plan.Planner
 	dispatcher   *dispatch.Dispatcher
 	fetcher      *credential.Fetcher
 }
@@ -40,7 +42,7 @@ type parts struct {
 func wire(ctx context.Context, p *service.Process, own settings) error {
 	w := &parts{
 		process: p, own: own, store: postgres.New(p.Pool, postgres.WithBudget(own.budget)),
-		clusters: source.New(own.clustersURL, p.Settings.InternalToken),
+		clusters: source.New(own.clustersURL, p.Settings.InternalToken), syncsets: source.New(own.syncsetsURL, p.Settings.InternalToken),
 	}
 	p.StartRelay(v1.ResourceClusterSyncs, v1.ResourceSetSyncs)
 	if err := w.belong(ctx); err != nil {
@@ -116,18 +118,19 @@ func (w *parts) dispatch(context.Context) (err error) {
 	return nil
 }
 
-// plan starts the planner, the fetcher of kubeconfigs, which follows it, and the aggregator of what runs leave behind.
-func (w *parts) plan(ctx context.Context) error {
+// plan starts the planner, the fetcher of sealed values, which follows it, and the aggregator of what runs leave behind.
+func (w *parts) plan(ctx context.Context) (err error) {
 	p := w.process
 	w.fetcher = credential.New(credential.Config{
-		Store: w.store, Clusters: w.clusters, Keys: p.Settings.Keys, Installation: w.installation, Log: p.Log, Wake: w.wake,
+		Store: w.store, Clusters: w.clusters, SyncSets: w.syncsets, Keys: p.Settings.Keys, Installation: w.installation, Log: p.Log,
+		Wake: w.wake, FanOut: func() { w.planner.FanOut() },
 	})
 	if err := w.fetcher.CheckKeys(ctx); err != nil {
 		return err
 	}
-	planner, err := plan.New(plan.Config{
-		Store: w.store, Clusters: w.clusters, SyncSets: source.New(w.own.syncsetsURL, p.Settings.InternalToken), AMQP: p.ConsumerAMQP("plan"),
-		Log: p.Log, Wake: w.wake, Fetch: w.fetcher.Fetch,
+	w.planner, err = plan.New(plan.Config{
+		Store: w.store, Clusters: w.clusters, SyncSets: w.syncsets, AMQP: p.ConsumerAMQP("plan"), Log: p.Log,
+		Wake: w.wake, Fetch: w.fetcher.Fetch,
 	})
 	if err != nil {
 		return err
@@ -138,9 +141,9 @@ func (w *parts) plan(ctx context.Context) error {
 	}
 	p.Go("aggregate", aggregator.Run)
 	p.Go("credentials", w.fetcher.Run)
-	p.Go("plan", planner.Run)
+	p.Go("plan", w.planner.Run)
 	p.Go("cleanup", cleanup.Cleaner{Store: w.store, Clusters: w.clusters, Log: p.Log}.Run)
-	p.Go("doorbell", planner.Listen)
+	p.Go("doorbell", w.planner.Listen)
 	return nil
 }
 

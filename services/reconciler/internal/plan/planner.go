@@ -1,4 +1,4 @@
-// Package plan turns the events of clusters and sets into marks on work rows.
+// Package plan turns the events of clusters, sets and secrets into marks on work rows.
 //
 //	doorbell (reconciler.plan), poll, start
 //	     |
@@ -14,6 +14,7 @@ package plan
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/syncsets/syncsets/libs/amqp"
@@ -29,7 +30,7 @@ type Config struct {
 	Clusters, SyncSets *source.Client
 	AMQP               amqp.Config
 	Log                *slog.Logger
-	// Wake is called when clusters have become due, Fetch when kubeconfigs may be wanted. They must not block.
+	// Wake is called when clusters have become due, Fetch when kubeconfigs or values of secrets may be wanted. They must not block.
 	Wake, Fetch func()
 
 	Poll     time.Duration // how often to look without being woken; default 3 s
@@ -41,6 +42,7 @@ type Config struct {
 type Planner struct {
 	Config
 	wake      chan struct{}
+	appended  atomic.Bool // somebody else has appended a fan-out
 	followers []*follower
 	fanOuts   chunks
 	looked    time.Time // when everything was looked at, whatever rang
@@ -80,6 +82,12 @@ func New(c Config) (*Planner, error) {
 // Wake makes the planner look at both sources. It never blocks.
 func (p *Planner) Wake() { p.ring("") }
 
+// FanOut makes the planner look for fan-outs that others have appended. It never blocks.
+func (p *Planner) FanOut() {
+	p.appended.Store(true)
+	p.knock()
+}
+
 // ring makes the planner look at one source, or at both when it is none of them. It never blocks.
 func (p *Planner) ring(source postgres.Source) {
 	known := source == postgres.Clusters || source == postgres.SyncSets
@@ -88,6 +96,10 @@ func (p *Planner) ring(source postgres.Source) {
 			f.rang.Store(true)
 		}
 	}
+	p.knock()
+}
+
+func (p *Planner) knock() {
 	select {
 	case p.wake <- struct{}{}:
 	default:
@@ -204,6 +216,8 @@ func (p *Planner) apply(ctx context.Context, s postgres.Source, page outbox.Page
 	p.fanOuts.pending = p.fanOuts.pending || done.FanOuts > 0
 	if done.Marked {
 		p.Config.Wake()
+	}
+	if done.Marked || done.Wanted {
 		p.Fetch()
 	}
 	return nil
@@ -217,6 +231,9 @@ func (p *Planner) anything() bool {
 		for _, f := range p.followers {
 			f.rang.Store(true)
 		}
+	}
+	if p.appended.Swap(false) {
+		p.fanOuts.pending = true
 	}
 	some := p.fanOuts.pending
 	for _, f := range p.followers {

@@ -86,7 +86,7 @@ func (s *Store) ApplyChunk(ctx context.Context, traceparent string) (Chunk, erro
 		}
 		if target == nil {
 			done.Done = true
-			return endFanOut(ctx, tx, f)
+			return endFanOut(ctx, tx, f, nil)
 		}
 		began, err = s.chunkOf(ctx, tx, *target, f, traceparent, &done)
 		return err
@@ -114,14 +114,14 @@ func (s *Store) putOff(ctx context.Context, id int64) error {
 func (s *Store) chunkOf(ctx context.Context, tx pgx.Tx, target set, f *FanOut, traceparent string, done *Chunk) (began time.Time, err error) {
 	if _, _, err := target.where(1); err != nil {
 		done.Done, done.Fault = true, err.Error()
-		return began, endFanOut(ctx, tx, f)
+		return began, endFanOut(ctx, tx, f, &target)
 	}
 	size := s.pace.clusters()
 	rows, err := clustersOf(ctx, tx, target, f.After, size)
 	if err != nil {
 		return began, err
 	}
-	part := chunkPart{set: target, rows: rows, last: len(rows) < size}
+	part := chunkPart{set: target, rows: rows, last: len(rows) < size, again: f.Options[optionAgain] != ""}
 	if err := part.look(ctx, tx); err != nil {
 		return began, err
 	}
@@ -132,7 +132,7 @@ func (s *Store) chunkOf(ctx context.Context, tx pgx.Tx, target set, f *FanOut, t
 		return began, err
 	}
 	if done.Done = part.last; part.last {
-		return began, endFanOut(ctx, tx, f)
+		return began, endFanOut(ctx, tx, f, &target)
 	}
 	_, err = tx.Exec(ctx, "UPDATE reconciler.fanouts SET after_uid = $2, clusters = clusters + $3, attempts = 0 WHERE id = $1",
 		f.ID, part.rows[len(part.rows)-1].uid, len(part.rows))
@@ -153,7 +153,7 @@ func chunkCauses(f *FanOut, traceparent string, last bool) []string {
 const planAnew = pgx.QueryExecModeCacheDescribe
 
 // endFanOut drops a fan-out that is done, and the generations of its set that no cluster is told to apply any more.
-func endFanOut(ctx context.Context, tx pgx.Tx, f *FanOut) error {
+func endFanOut(ctx context.Context, tx pgx.Tx, f *FanOut, target *set) error {
 	_, err := tx.Exec(ctx, "DELETE FROM reconciler.fanouts WHERE id = $1", f.ID)
 	if err != nil {
 		return postgres.Wrap(err, "end fan-out %d", f.ID)
@@ -161,7 +161,10 @@ func endFanOut(ctx context.Context, tx pgx.Tx, f *FanOut) error {
 	_, err = tx.Exec(ctx, `DELETE FROM reconciler.set_generations g USING reconciler.sets s
 WHERE g.set_uid = $1 AND s.uid = g.set_uid AND g.generation < s.generation
 	AND NOT EXISTS (SELECT FROM reconciler.cluster_sets t WHERE t.set_uid = g.set_uid AND t.target_generation = g.generation)`, f.SetUID)
-	return postgres.Wrap(err, "drop old generations of %s", f.SetUID)
+	if err != nil || target == nil {
+		return postgres.Wrap(err, "drop old generations of %s", f.SetUID)
+	}
+	return forgetCopies(ctx, tx, *target)
 }
 
 // Tidy drops tombstones of which nothing is left, removals whose objects are gone, and old entries of the ledger. It is for the

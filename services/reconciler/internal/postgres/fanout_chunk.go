@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -54,6 +55,7 @@ type chunkPart struct {
 	needed map[string]bool
 	causes []string
 	last   bool
+	again  bool // clusters where nothing changes look again, too
 }
 
 // catchUpMost bounds how many clusters a chunk brings in step with other sets, where those are many.
@@ -89,19 +91,24 @@ func (p *chunkPart) inStep(r chunkRow, wanted *int64) bool {
 func (s *Store) applyChunk(ctx context.Context, tx pgx.Tx, f *FanOut, p chunkPart) (int, error) {
 	change := removalChange{set: p.set, fresh: true, actor: f.Actor}
 	var m matches
+	var again []string
 	for _, r := range p.rows {
 		var wanted *int64
 		if r.matched {
 			wanted = p.set.wants()
 		}
 		if p.inStep(r, wanted) {
+			if p.again && wanted != nil {
+				again = append(again, r.uid)
+			}
 			continue
 		}
 		m.add(r.uid, p.set.uid, wanted)
 		change.clusters, change.matched = append(change.clusters, r.uid), append(change.matched, r.matched)
 		change.fresh = change.fresh && !r.hasRemoval
 	}
-	if len(m.clusters) == 0 {
+	marked := slices.Sorted(slices.Values(slices.Concat(m.clusters, again)))
+	if len(marked) == 0 {
 		return 0, nil
 	}
 	class := classFanOut
@@ -109,13 +116,16 @@ func (s *Store) applyChunk(ctx context.Context, tx pgx.Tx, f *FanOut, p chunkPar
 		class = classEdit
 		p.causes = p.causes[:1]
 	}
-	if err := mark(ctx, tx, m.clusters, class, p.causes...); err != nil {
+	if err := mark(ctx, tx, marked, class, p.causes...); err != nil {
 		return 0, err
+	}
+	if err := tryAtOnce(ctx, tx, p.set.uid, again); err != nil || len(m.clusters) == 0 {
+		return len(marked), err
 	}
 	if err := s.writeChunk(ctx, tx, m, &change); err != nil {
 		return 0, err
 	}
-	return len(m.clusters), s.settleRemovals(ctx, tx, change)
+	return len(marked), s.settleRemovals(ctx, tx, change)
 }
 
 // writeChunk writes the rows of a chunk whose clusters are marked, so that no run can add to what they own any more. Clusters that lose

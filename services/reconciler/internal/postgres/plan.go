@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	v1 "github.com/syncsets/syncsets/libs/api/v1"
 	"github.com/syncsets/syncsets/libs/errs"
 	"github.com/syncsets/syncsets/libs/installation"
 	"github.com/syncsets/syncsets/libs/outbox"
@@ -82,6 +83,7 @@ type Applied struct {
 	Events  int  // of the page that were new
 	FanOuts int  // rows appended
 	Marked  bool // some cluster is due
+	Wanted  bool // a value has to be fetched before clusters are due
 }
 
 // ApplyPage moves the projections, marks, removals and the cursor of source over a page of its log. Events at or before the cursor
@@ -122,7 +124,11 @@ func (s *Store) applyEvents(ctx context.Context, tx pgx.Tx, source Source, event
 		return s.applyClusters(ctx, tx, events, done)
 	}
 	for _, e := range events {
-		if err := applySet(ctx, tx, e, done); err != nil {
+		apply := applySet
+		if e.Resource == v1.ResourceSecrets {
+			apply = applySecret
+		}
+		if err := apply(ctx, tx, e, done); err != nil {
 			return err
 		}
 	}

@@ -111,7 +111,7 @@ func (r *Resync) Apply(ctx context.Context, at, known outbox.Revision) (Resynced
 		if err := r.drop(ctx, tx, absent); err != nil {
 			return err
 		}
-		done.Dropped = len(absent)
+		done.Dropped = absent.count()
 		if err := lookAgain(ctx, tx, r.source); err != nil {
 			return err
 		}
@@ -150,12 +150,36 @@ WHERE tracked_from IS NOT NULL AND document ->> 'deletionPolicy' = 'Delete'
 	return postgres.Wrap(err, "look at all sets again")
 }
 
-// projected is the projection of a source as a relation for comparing it with the stage.
+// The projections as relations of the same columns, for comparing them with the stage.
+const (
+	projectedClusters = "SELECT uid, name, generation, resource_version, document FROM reconciler.clusters"
+	projectedSets     = "SELECT uid, name, generation, resource_version, document FROM reconciler.sets WHERE deleted_at IS NULL"
+	projectedSecrets  = "SELECT uid, name, generation, resource_version, document FROM reconciler.secrets"
+)
+
+// projected is the projection of a source.
 func (r *Resync) projected() string {
 	if r.source == Clusters {
-		return "(SELECT uid, name, generation, resource_version, document FROM reconciler.clusters) p"
+		return "(" + projectedClusters + ") p"
 	}
-	return "(SELECT uid, name, generation, resource_version, document FROM reconciler.sets WHERE deleted_at IS NULL) p"
+	return "(" + projectedSets + " UNION ALL " + projectedSecrets + ") p"
+}
+
+// missing is what the projection has and the list has not.
+type missing struct{ clusters, sets, secrets []string }
+
+func (m missing) count() int { return len(m.clusters) + len(m.sets) + len(m.secrets) }
+
+// absent finds what is missing, each of its kinds for itself: many secrets do not allow to drop many sets.
+func (r *Resync) absent(ctx context.Context, tx pgx.Tx) (m missing, err error) {
+	if r.source == Clusters {
+		m.clusters, err = r.absentOf(ctx, tx, "clusters", projectedClusters)
+		return m, err
+	}
+	if m.sets, err = r.absentOf(ctx, tx, "sets", projectedSets); err == nil {
+		m.secrets, err = r.absentOf(ctx, tx, "secrets", projectedSecrets)
+	}
+	return m, err
 }
 
 // checkForward refuses a list in which something that was known is older, different at the same version, or missing.
@@ -176,23 +200,23 @@ func (r *Resync) checkForward(ctx context.Context, tx pgx.Tx) error {
 	return nil
 }
 
-// absent returns what the projection has and the list has not, or an error when that is more than a resync may drop.
-func (r *Resync) absent(ctx context.Context, tx pgx.Tx) ([]string, error) {
-	rows, err := tx.Query(ctx, fmt.Sprintf(`SELECT p.uid::text FROM %s LEFT JOIN reconciler.staged s ON s.source = $1 AND s.uid = p.uid
-WHERE s.uid IS NULL ORDER BY 1`, r.projected()), r.source)
+// absentOf returns what a projection has and the list has not, or an error when that is more than a resync may drop.
+func (r *Resync) absentOf(ctx context.Context, tx pgx.Tx, what, projected string) ([]string, error) {
+	rows, err := tx.Query(ctx, fmt.Sprintf(`SELECT p.uid::text FROM (%s) p LEFT JOIN reconciler.staged s ON s.source = $1 AND s.uid = p.uid
+WHERE s.uid IS NULL ORDER BY 1`, projected), r.source)
 	if err != nil {
-		return nil, postgres.Wrap(err, "find what the list of %s lacks", r.source)
+		return nil, postgres.Wrap(err, "find which %s the list of %s lacks", what, r.source)
 	}
 	absent, err := pgx.CollectRows(rows, pgx.RowTo[string])
 	if err != nil {
-		return nil, postgres.Wrap(err, "find what the list of %s lacks", r.source)
+		return nil, postgres.Wrap(err, "find which %s the list of %s lacks", what, r.source)
 	}
 	var known int
-	if err := tx.QueryRow(ctx, "SELECT count(*) FROM "+r.projected()).Scan(&known); err != nil {
-		return nil, postgres.Wrap(err, "count what is known of %s", r.source)
+	if err := tx.QueryRow(ctx, "SELECT count(*) FROM ("+projected+") p").Scan(&known); err != nil {
+		return nil, postgres.Wrap(err, "count the known %s", what)
 	}
 	if limit := (Budget{Clusters: 5, Percent: 10}); !limit.Allows(len(absent), known) {
-		return nil, errs.New(errs.Conflict, "the list of %s lacks %d of %d known documents: too many to believe it", r.source, len(absent), known)
+		return nil, errs.New(errs.Conflict, "the list of %s lacks %d of %d known %s: too many to believe it", r.source, len(absent), known, what)
 	}
 	return absent, nil
 }
@@ -242,28 +266,49 @@ WHERE s.source = $1 AND s.uid > $2 AND (p.uid IS NULL OR p.resource_version < s.
 	return events, events[len(events)-1].UID, nil
 }
 
-// drop forgets absent clusters, whose objects stay, and buries absent sets with everything they own held.
-func (r *Resync) drop(ctx context.Context, tx pgx.Tx, absent []string) error {
-	if r.source == Clusters {
-		gone := make([]clusterChange, len(absent))
-		for i, uid := range absent {
-			gone[i] = clusterChange{uid: uid, deleted: true, actor: resyncActor}
-		}
-		return dropClusters(ctx, tx, gone)
+// drop forgets absent clusters, whose objects stay, and absent secrets, whose copies stay, and buries absent sets with everything they own
+// held.
+func (r *Resync) drop(ctx context.Context, tx pgx.Tx, absent missing) error {
+	gone := make([]clusterChange, len(absent.clusters))
+	for i, uid := range absent.clusters {
+		gone[i] = clusterChange{uid: uid, deleted: true, actor: resyncActor}
 	}
-	for _, uid := range absent {
-		old, err := findSet(ctx, tx, uid)
-		if err != nil {
+	if err := dropClusters(ctx, tx, gone); err != nil {
+		return err
+	}
+	for _, uid := range absent.sets {
+		if err := dropSet(ctx, tx, uid); err != nil {
 			return err
 		}
-		e := outbox.Event{
-			Resource: old.resource, Operation: outbox.Deleted, UID: uid, Namespace: old.namespace, Name: old.name, Generation: old.generation,
-			ResourceVersion: old.resourceVersion, Options: map[string]string{optionAbsent: "true"}, Actor: resyncActor,
-		}
-		var done Applied
-		if err := deleteSet(ctx, tx, old, e, &done); err != nil {
+	}
+	for _, uid := range absent.secrets {
+		if err := dropSecret(ctx, tx, uid); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func dropSet(ctx context.Context, tx pgx.Tx, uid string) error {
+	old, err := findSet(ctx, tx, uid)
+	if err != nil {
+		return err
+	}
+	e := outbox.Event{
+		Resource: old.resource, Operation: outbox.Deleted, UID: uid, Namespace: old.namespace, Name: old.name, Generation: old.generation,
+		ResourceVersion: old.resourceVersion, Options: map[string]string{optionAbsent: "true"}, Actor: resyncActor,
+	}
+	var done Applied
+	return deleteSet(ctx, tx, old, e, &done)
+}
+
+func dropSecret(ctx context.Context, tx pgx.Tx, uid string) error {
+	e := outbox.Event{Resource: v1.ResourceSecrets, Operation: outbox.Deleted, UID: uid, Actor: resyncActor}
+	err := tx.QueryRow(ctx, "SELECT namespace, name, resource_version FROM reconciler.secrets WHERE uid = $1", uid).
+		Scan(&e.Namespace, &e.Name, &e.ResourceVersion)
+	if err != nil {
+		return postgres.Wrap(err, "read secret %s", uid)
+	}
+	var done Applied
+	return applySecret(ctx, tx, e, &done)
 }

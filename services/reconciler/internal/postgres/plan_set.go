@@ -42,8 +42,8 @@ func scanSet(row pgx.Row) (*set, error) {
 	return &s, json.Unmarshal(document, &s.spec)
 }
 
-// applySet moves the projection of one set, and appends a fan-out when what clusters should have may have changed. Resources that
-// no cluster is told of (secrets) pass by. A set that a list lacked comes back when it is seen again.
+// applySet moves the projection of one set, and appends a fan-out when what clusters should have may have changed. A set that a list lacked
+// comes back when it is seen again.
 func applySet(ctx context.Context, tx pgx.Tx, e outbox.Event, done *Applied) error {
 	if e.Resource != v1.ResourceSyncSets && e.Resource != v1.ResourceSelectorSyncSets {
 		return nil
@@ -102,6 +102,9 @@ ON CONFLICT (uid) DO UPDATE SET generation = excluded.generation, resource_versi
 ON CONFLICT DO NOTHING`, s.uid, s.generation, e.Document)
 	if err != nil {
 		return postgres.Wrap(err, "keep generation %d of %s %s", s.generation, s.resource, s.name)
+	}
+	if err := copySecrets(ctx, tx, s); err != nil {
+		return err
 	}
 	return note(ctx, tx, s.uid)
 }

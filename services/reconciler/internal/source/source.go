@@ -1,4 +1,5 @@
-// Package source reads what the other services tell only each other: their event logs, lists of their documents and kubeconfigs.
+// Package source reads what the other services tell only each other: their event logs, lists of their documents,
+// kubeconfigs and values of secrets.
 package source
 
 import (
@@ -79,6 +80,17 @@ func (c *Client) Kubeconfig(ctx context.Context, clusterUID string) (version int
 // errs.Conflict when nobody wants it to go.
 func (c *Client) Cleaned(ctx context.Context, clusterUID string) error {
 	return c.send(ctx, http.MethodPost, "/internal/v1/clusters/"+url.PathEscape(clusterUID)+"/cleaned", nil, nil)
+}
+
+// SecretData returns a secret's values, base64 by key, and their version. It returns errs.NotFound when the secret is gone. Neither errors nor
+// logs of this package contain them.
+func (c *Client) SecretData(ctx context.Context, secretUID string) (version int64, data map[string]string, err error) {
+	var answer struct {
+		Version int64             `json:"version"`
+		Data    map[string]string `json:"data"`
+	}
+	err = c.get(ctx, "/internal/v1/secrets/"+url.PathEscape(secretUID)+"/data", nil, &answer)
+	return answer.Version, answer.Data, err
 }
 
 func (c *Client) get(ctx context.Context, path string, query url.Values, answer any) error {
