@@ -10,6 +10,7 @@ import (
 	v1 "github.com/syncsets/syncsets/libs/api/v1"
 	"github.com/syncsets/syncsets/libs/installation"
 	"github.com/syncsets/syncsets/libs/outbox"
+	"github.com/syncsets/syncsets/libs/seal"
 	"github.com/syncsets/syncsets/libs/service"
 	"github.com/syncsets/syncsets/services/reconciler/internal/aggregate"
 	"github.com/syncsets/syncsets/services/reconciler/internal/cleanup"
@@ -154,7 +155,8 @@ func (w *parts) work(context.Context) error {
 		return err
 	}
 	pool, err := work.New(work.Config{
-		Store: w.store, Targets: targets, Unseal: w.unseal, AMQP: p.ConsumerAMQP("work"), Holder: holder(), Slots: w.own.workers,
+		Store: w.store, Targets: targets, Unseal: w.unseal, UnsealSecret: w.unsealSecret, Digest: w.digest,
+		AMQP: p.ConsumerAMQP("work"), Holder: holder(), Slots: w.own.workers,
 		Installation: w.installation, SharedTargets: w.own.sharedTargets, Reapply: w.own.reapply, Verify: w.own.verify, Log: p.Log, Wake: w.wake,
 	})
 	if err != nil {
@@ -170,6 +172,16 @@ func (w *parts) work(context.Context) error {
 func (w *parts) unseal(clusterUID string, c work.Credential) (string, error) {
 	text, err := w.process.Settings.Keys.Open(credential.Ref(w.installation, clusterUID), c.KeyID, c.Sealed)
 	return string(text), err
+}
+
+func (w *parts) unsealSecret(s work.Secret) ([]byte, error) {
+	return w.process.Settings.Keys.Open(credential.SecretRef(w.installation, s.UID), s.KeyID, s.Sealed)
+}
+
+// digest is a hash that tells nothing about what it is of; the same text has another one after the newest of SEAL_KEYS has changed.
+func (w *parts) digest(text []byte) []byte {
+	ref := seal.Ref{Installation: w.installation, Schema: schema, Table: "inventory", Field: "hash"}
+	return []byte(w.process.Settings.Keys.Digest(ref, text))
 }
 
 // holder names this process among all others, also those on a machine of the same name.

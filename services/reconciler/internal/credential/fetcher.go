@@ -1,6 +1,6 @@
-// Package credential fetches kubeconfigs and the values of secrets from the internal listeners of the services that keep them, and seals them
-// with the reconciler's own keys. It works outside the planner's transactions, and each kind for itself: an unreachable service holds
-// up nothing but what is new of its own.
+// Package credential fetches kubeconfigs and the values of secrets from the internal listeners of the services that keep them, and
+// seals them with the reconciler's own keys. It works outside the planner's transactions, and each kind for itself: an unreachable
+// service holds up nothing but what is new of its own.
 package credential
 
 import (

@@ -15,7 +15,9 @@ import (
 
 const loadClusterSQL = `SELECT now(), c.document, w.want, w.full_at <= now(), w.verify_at <= now(), coalesce(w.health_at <= now(), false),
 	w.health_attempts, p.paused_at IS NOT NULL, coalesce(s.target_id, ''),
-	coalesce(r.version, 0), coalesce(r.wanted, 0), coalesce(r.key_id, ''), r.sealed
+	coalesce(r.version, 0), coalesce(r.wanted, 0), coalesce(r.key_id, ''), r.sealed,
+	EXISTS (SELECT FROM reconciler.cluster_sets t JOIN reconciler.set_secrets k USING (set_uid)
+		WHERE t.cluster_uid = w.cluster_uid AND t.target_generation IS NOT NULL)
 FROM reconciler.work w JOIN reconciler.clusters c ON c.uid = w.cluster_uid CROSS JOIN reconciler.planner p
 LEFT JOIN reconciler.clustersyncs s ON s.cluster_uid = w.cluster_uid
 LEFT JOIN reconciler.credentials r ON r.cluster_uid = w.cluster_uid
@@ -26,8 +28,14 @@ func (s *Store) Load(ctx context.Context, c work.Claim, known func(setUID string
 	var snap work.Snapshot
 	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 	err := postgres.InTx(ctx, s.pool, options, func(tx pgx.Tx) (err error) {
-		if snap, err = loadCluster(ctx, tx, c.ClusterUID); err != nil {
+		var copies bool
+		if snap, copies, err = loadCluster(ctx, tx, c.ClusterUID); err != nil {
 			return err
+		}
+		if copies {
+			if snap.Secrets, err = loadSecrets(ctx, tx, snap.Cluster); err != nil {
+				return err
+			}
 		}
 		if snap.Sets, err = loadSets(ctx, tx, c.ClusterUID, known); err != nil {
 			return err
@@ -44,16 +52,16 @@ func (s *Store) Load(ctx context.Context, c work.Claim, known func(setUID string
 	return snap, nil
 }
 
-func loadCluster(ctx context.Context, tx pgx.Tx, clusterUID string) (work.Snapshot, error) {
-	var s work.Snapshot
+// loadCluster also reports whether any set copies secrets to the cluster.
+func loadCluster(ctx context.Context, tx pgx.Tx, clusterUID string) (s work.Snapshot, copies bool, err error) {
 	var document []byte
-	err := tx.QueryRow(ctx, loadClusterSQL, clusterUID).Scan(&s.Now, &document, &s.Want, &s.FullDue, &s.VerifyDue, &s.HealthDue,
+	err = tx.QueryRow(ctx, loadClusterSQL, clusterUID).Scan(&s.Now, &document, &s.Want, &s.FullDue, &s.VerifyDue, &s.HealthDue,
 		&s.HealthAttempts, &s.Paused, &s.TargetID,
-		&s.Credential.Version, &s.Credential.Wanted, &s.Credential.KeyID, &s.Credential.Sealed)
+		&s.Credential.Version, &s.Credential.Wanted, &s.Credential.KeyID, &s.Credential.Sealed, &copies)
 	if err != nil {
-		return s, err
+		return s, false, err
 	}
-	return s, json.Unmarshal(document, &s.Cluster)
+	return s, copies, json.Unmarshal(document, &s.Cluster)
 }
 
 const loadSetsSQL = `SELECT c.set_uid::text, s.resource, s.namespace, s.name, c.target_generation, s.tracked_from, c.observed_generation,
