@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"k8s.io/client-go/rest"
@@ -163,7 +164,7 @@ func (w *world) step(action decide.Action, resource, object string) decide.Step 
 	w.t.Helper()
 	marks := render.Marks{Owner: "SyncSet foo/first", OwnerUID: setUID, Installation: w.installation}
 	spec := v1.SetSpec{Resources: []json.RawMessage{json.RawMessage(strings.ReplaceAll(object, "NS", w.ns))}}
-	items := render.Parse(spec, marks).Render(render.Facts{}, nil, nil)
+	items := render.Parse(spec, marks).Render(render.Facts{}, nil, func(text []byte) []byte { return text })
 	item := items[0]
 	if item.Fault != "" {
 		w.t.Fatal(item.Fault)
@@ -232,6 +233,18 @@ func (w *world) observe(s decide.Step) decide.Observed {
 	return seen[s.Identity]
 }
 
+// until waits for a condition.
+func (w *world) until(what string, holds func() bool) {
+	w.t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for !holds() {
+		if time.Now().After(deadline) {
+			w.t.Fatalf("waited in vain until %s", what)
+		}
+		_, _ = w.do("GET", "/readyz", "", "", "") // a round trip between two looks
+	}
+}
+
 func expect[T comparable](t *testing.T, what string, got, want T) {
 	t.Helper()
 	if got != want {
@@ -263,12 +276,16 @@ func newFront(t *testing.T, config *rest.Config) *front {
 	if err != nil {
 		t.Fatal(err)
 	}
+	anonymous, err := rest.TransportFor(rest.AnonymousClientConfig(config))
+	if err != nil {
+		t.Fatal(err)
+	}
 	at, err := url.Parse(config.Host)
 	if err != nil {
 		t.Fatal(err)
 	}
 	f := &front{}
-	proxy := &httputil.ReverseProxy{Transport: transport, Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(at) }}
+	proxy := &httputil.ReverseProxy{Transport: credentials{transport, anonymous}, Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(at) }}
 	f.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f.mu.Lock()
 		f.seen = append(f.seen, r.Method+" "+r.URL.Path)
@@ -285,6 +302,17 @@ func newFront(t *testing.T, config *rest.Config) *front {
 	f.StartTLS()
 	t.Cleanup(f.Close)
 	return f
+}
+
+// credentials sends what brings a token of its own without the administrator's certificate.
+type credentials struct{ certificate, none http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (c credentials) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Header.Get("Authorization") != "" {
+		return c.none.RoundTrip(r)
+	}
+	return c.certificate.RoundTrip(r)
 }
 
 // answering lets the front answer requests itself for which answer returns true.
