@@ -115,7 +115,7 @@ func expect(decoder *json.Decoder, want json.Delim) error {
 }
 
 // errListTooLarge fails a list rather than cutting it off.
-var errListTooLarge = fmt.Errorf("a page of the list is larger than %d bytes, or one object of it than %d: %w", maxPage, maxAnswer, errTooLarge)
+var errListTooLarge = fmt.Errorf("a page of the list is larger than %d bytes, or an object in it is too large: %w", maxPage, errTooLarge)
 
 // meter bounds what is read of a page, and of each object in it.
 type meter struct {

@@ -129,7 +129,8 @@ func TestFieldsOfPatchesAreLeftOutOfAnApply(t *testing.T) {
 	w.apply(w.patch("Deployment", "strategic", "deployments", "d", `{"metadata":{"labels":{"theirs":"1"},
 "annotations":{"syncsets.dev/owner":"patched"}},"spec":{"replicas":5,"template":{"spec":{"containers":[
 {"name":"c","image":"i:9"},{"name":"extra","image":"e:1"}]}}}}`))
-	next := known(w.step(decide.Apply, "deployments", strings.Replace(deployment("d", 2), `"name":"c"`, `"name":"c","command":["x"]`, 1)), made)
+	text := strings.Replace(deployment("d", 2), `"name":"c"`, `"name":"c","command":["x"]`, 1)
+	next := known(w.step(decide.Apply, "deployments", text), made)
 	next.Patched = true
 	first := w.apply(next)
 	spec := w.at(at, "spec")

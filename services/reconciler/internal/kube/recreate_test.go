@@ -24,7 +24,8 @@ func TestImmutableFields(t *testing.T) {
 			`{"apiVersion":"batch/v1","kind":"Job","metadata":{"name":"a","namespace":"NS"},"spec":{"template":{"spec":{
 "restartPolicy":"Never","containers":[{"name":"c","image":"i:1"}]}}}}`, `i:1=>i:2`},
 		{"a Service", "services", "/api/v1/namespaces/NS/services/a",
-			`{"apiVersion":"v1","kind":"Service","metadata":{"name":"a","namespace":"NS"},"spec":{"clusterIP":"10.96.77.OCT0","ports":[{"port":80}]}}`,
+			`{"apiVersion":"v1","kind":"Service","metadata":{"name":"a","namespace":"NS"},
+"spec":{"clusterIP":"10.96.77.OCT0","ports":[{"port":80}]}}`,
 			`OCT0=>OCT1`},
 		{"a Secret's type", "secrets", "/api/v1/namespaces/NS/secrets/a",
 			`{"apiVersion":"v1","kind":"Secret","metadata":{"name":"a","namespace":"NS"},"type":"one","data":{"k":"aHVudGVyMg=="}}`, `"one"=>"two"`},
