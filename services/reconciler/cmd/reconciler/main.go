@@ -3,7 +3,7 @@
 //	clusters, syncsets --doorbell--> plan --marks--> work rows --due--> dispatch --> RabbitMQ: reconciler.apply --> work --> targets
 //	        |                          ^                                                                              |
 //	        +---------- feeds ---------+                                     status, inventory <----------------------+
-//	        +---------- kubeconfigs --> credential --> sealed                       |
+//	        +--- kubeconfigs, secrets --> credential --> sealed                     |
 //	callers <---------------------------- transport <-------------------------------+
 //
 // A process takes any of the roles plan, dispatch, work and api; any number of processes may share each.
