@@ -24,6 +24,12 @@ func freePort() (int, error) {
 	return 0, fmt.Errorf("no free port between %d and %d", firstPort, lastPort)
 }
 
+// FreeAddress is an address on 127.0.0.1 that nobody listens on, and that no outgoing connection will be given.
+func FreeAddress() (string, error) {
+	port, err := freePort()
+	return loopback(port), err
+}
+
 // freePorts fills the zeros among want with different free ports.
 func freePorts(want ...*int) error {
 	for _, port := range want {

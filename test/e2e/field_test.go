@@ -32,6 +32,7 @@ type field struct {
 	kube    *devstack.Kube
 	ns      string            // on the target, and the cluster's own; also the label that its sets select by
 	labels  map[string]string // of the cluster
+	written map[string]int64  // by set, the generation written last
 }
 
 // fields runs tests side by side on one system, each on a field.
@@ -53,7 +54,7 @@ func fields(t *testing.T, tests map[string]func(f *field)) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := &field{Stack: s, t: t, target: stack.NewTarget(t, kube.Kubeconfig), objects: objects, kube: kube, ns: unique("field")}
+			f := &field{Stack: s, t: t, target: stack.NewTarget(t, kube.Kubeconfig), objects: objects, kube: kube, ns: unique("field"), written: map[string]int64{}}
 			target.Namespace(f.ns)
 			f.labels = map[string]string{"field": f.ns}
 			register(s, f.ns, "c", kube.Kubeconfig, f.labels)
@@ -66,7 +67,8 @@ func fields(t *testing.T, tests map[string]func(f *field)) {
 func (f *field) put(name string, resources []json.RawMessage, more map[string]any) {
 	f.t.Helper()
 	body := selectorSet(f.set(name), "field", f.ns, resources, more)
-	f.Do(http.MethodPut, "/v1/selectorsyncsets/"+f.set(name), body, 200, 201)
+	a := f.Do(http.MethodPut, "/v1/selectorsyncsets/"+f.set(name), body, 200, 201)
+	f.written[name] = stack.JSON[v1.SelectorSyncSet](f.t, a).Generation
 }
 
 func (f *field) set(name string) string { return f.ns + "-" + name }
@@ -84,10 +86,18 @@ func (f *field) relabel(labels map[string]string) {
 	f.Do(http.MethodPut, "/v1/clusters/"+f.ns+"/c", map[string]any{"name": "c", "namespace": f.ns, "labels": all}, 200)
 }
 
-// result waits until a set has a result at its newest generation, and returns its status.
+// result waits until a set has a result at the generation that was written last, and returns its status. What is suspended or cannot be
+// reached is not brought to any generation.
 func (f *field) result(name, want string) v1.SetStatus {
 	f.t.Helper()
-	return waitResult(f.t, f.Stack, f.ns, "c", f.set(name), want)
+	var found v1.SetStatus
+	stack.Wait(f.t, soon, fmt.Sprintf("%s to be %s at generation %d", name, want, f.written[name]), func() (bool, string) {
+		cs, _ := clusterSync(f.t, f.Stack, f.ns, "c")
+		found, _ = setStatus(cs, f.set(name))
+		applied := want == v1.ResultSuspended || want == v1.ResultPending || found.ObservedGeneration == f.written[name]
+		return found.Result == want && found.TargetGeneration == f.written[name] && applied, fmt.Sprintf("%+v", found)
+	})
+	return found
 }
 
 // fails waits until a set fails with a message that contains all of parts.
