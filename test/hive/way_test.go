@@ -71,7 +71,7 @@ kind: SyncSet
 metadata: {name: login, namespace: %[1]s}
 spec:
   clusterDeploymentRefs: [{name: shop}]
-  resources: [{apiVersion: v1, kind: ConfigMap, metadata: {name: login, namespace: %[1]s}}]
+  secretMappings: [{sourceRef: {name: login}, targetRef: {name: login-copy, namespace: %[1]s}}]
 ---
 apiVersion: hiveinternal.openshift.io/v1alpha1
 kind: ClusterSync
