@@ -228,7 +228,8 @@ func TestEveryFaultIsNamedByItsPlaceInTheInput(t *testing.T) {
 		want    []string
 	}{
 		"unknown fields": {
-			set("resource: [], patches: [{applyMode: AlwaysApply}]") + "---\n" + set("secretMappings: [{sourceref: {}}]"), hive.Options{},
+			set("resource: [], patches: [{applyMode: AlwaysApply}]") + "---\n" + set("secretMappings: [{sourceref: {}}]"),
+			hive.Options{},
 			[]string{
 				"documents[0].spec.patches[0].applyMode: is not a known field", "documents[0].spec.resource: is not a known field",
 				"documents[1].spec.secretMappings[0].sourceref: is not a known field",
@@ -236,16 +237,19 @@ func TestEveryFaultIsNamedByItsPlaceInTheInput(t *testing.T) {
 			},
 		},
 		"wrong types": {
-			set("resources: {}, enablePatchTemplates: 'yes'"), hive.Options{},
+			set("resources: {}, enablePatchTemplates: 'yes'"),
+			hive.Options{},
 			[]string{"documents[0].spec.enablePatchTemplates: must be a boolean, is a string", "documents[0].spec.resources: must be an array, is an object"},
 		},
 		"in a list": {
-			"kind: List\napiVersion: v1\nitems:\n- {apiVersion: hive.openshift.io/v1, kind: SyncSet, metadata: {nam: a}, spec: {}}\n", hive.Options{},
+			"kind: List\napiVersion: v1\nitems:\n- {apiVersion: hive.openshift.io/v1, kind: SyncSet, metadata: {nam: a}, spec: {}}\n",
+			hive.Options{},
 			[]string{"documents[0].items[0].metadata.nam: is not a known field"},
 		},
 		"other kinds": {
 			"apiVersion: hive.openshift.io/v1\nkind: MachinePool\n---\napiVersion: v1\nkind: ConfigMap\n---\nkind: SyncSet\n---\n" +
-				"apiVersion: hive.openshift.io/v1alpha1\nkind: SyncSet\n", hive.Options{},
+				"apiVersion: hive.openshift.io/v1alpha1\nkind: SyncSet\n",
+			hive.Options{},
 			[]string{
 				"documents[0].kind: MachinePool of hive.openshift.io/v1 is not taken: SyncSet, SelectorSyncSet, ClusterDeployment and v1 Secret are",
 				"documents[1].kind: ConfigMap of v1 is not taken: SyncSet, SelectorSyncSet, ClusterDeployment and v1 Secret are",
@@ -254,16 +258,19 @@ func TestEveryFaultIsNamedByItsPlaceInTheInput(t *testing.T) {
 			},
 		},
 		"a cluster where none is taken": {
-			deployment, hive.Options{},
+			deployment,
+			hive.Options{},
 			[]string{"documents[0]: is a ClusterDeployment, which `syncsetctl import` takes together with the Secret that holds its kubeconfig: " +
 				"use it, or leave the document out and register the cluster"},
 		},
 		"a cluster that is not installed": {
-			deployment + "spec: {installed: false}\n", hive.Options{Clusters: true},
+			deployment + "spec: {installed: false}\n",
+			hive.Options{Clusters: true},
 			[]string{"documents[0].spec.clusterMetadata.adminKubeconfigSecretRef.name: is required: a cluster that is not installed has no kubeconfig"},
 		},
 		"a cluster without its Secret": {
-			deployment + "spec: {clusterMetadata: {adminKubeconfigSecretRef: {name: k}}}\n", hive.Options{Clusters: true},
+			deployment + "spec: {clusterMetadata: {adminKubeconfigSecretRef: {name: k}}}\n",
+			hive.Options{Clusters: true},
 			[]string{"documents[0].spec.clusterMetadata.adminKubeconfigSecretRef.name: names the Secret ns/k, which is not among the documents: add it"},
 		},
 		"a cluster with an empty Secret": {
@@ -273,14 +280,16 @@ func TestEveryFaultIsNamedByItsPlaceInTheInput(t *testing.T) {
 		},
 		"a template in a Secret": {
 			set(`enableResourceTemplates: true, resources: [{apiVersion: v1, kind: Secret, metadata: {name: s, namespace: ns, labels: {l: "{{ x }}"}},` +
-				` stringData: {a: b, c: '{{ fromCDLabel "c" }}'}}]`), hive.Options{},
+				` stringData: {a: b, c: '{{ fromCDLabel "c" }}'}}]`),
+			hive.Options{},
 			[]string{
 				"documents[0].spec.resources[0].stringData[c]: holds a template, and secrets are copied as they are: write the value itself",
 				"documents[0].spec.resources[0].metadata.labels[l]: holds a template, and secrets are copied as they are: write the value itself",
 			},
 		},
 		"an unknown field of a Secret": {
-			set("resources: [{apiVersion: v1, kind: Secret, metadata: {name: s}, data: {a: Yg==}, date: {}}]"), hive.Options{},
+			set("resources: [{apiVersion: v1, kind: Secret, metadata: {name: s}, data: {a: Yg==}, date: {}}]"),
+			hive.Options{},
 			[]string{"documents[0].spec.resources[0].date: is not a known field"},
 		},
 	} {

@@ -44,8 +44,8 @@ func Parse(text string) (*Template, error) {
 	}
 	w := walk{used: map[string]bool{}}
 	for _, t := range parsed.Templates() {
-		if t.Tree != nil && t.Tree.Root != nil {
-			w.body(t.Tree.Root)
+		if t.Tree != nil && t.Root != nil {
+			w.body(t.Root)
 		}
 	}
 	if w.fault != nil {

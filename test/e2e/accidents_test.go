@@ -167,7 +167,8 @@ func anInvalidSelectorChangesNothing(f *field) {
 	uid := f.uid("cm")
 	for _, selector := range []any{
 		map[string]any{"matchExpressions": []any{map[string]any{"key": "field", "operator": "Is", "values": []string{f.ns}}}},
-		map[string]any{"matchLabels": map[string]any{"field": "no value!"}}, nil,
+		map[string]any{"matchLabels": map[string]any{"field": "no value!"}},
+		nil,
 	} {
 		body := selectorSet(f.set("s"), "field", f.ns, list(f.configMap("cm", "k", "1")), map[string]any{"clusterSelector": selector})
 		f.Do(http.MethodPut, "/v1/selectorsyncsets/"+f.set("s"), body, 400)

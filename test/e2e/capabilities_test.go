@@ -9,7 +9,6 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/types"
 
 	v1 "github.com/syncsets/syncsets/libs/api/v1"
 	"github.com/syncsets/syncsets/test/stack"
@@ -320,7 +319,7 @@ func otherVersion(f *field) {
 	f.put("s", list(scaler("v2", `"metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 60}}}]`)), nil)
 	f.result("s", v1.ResultSuccess)
 	o := f.get("autoscaling", "v1", "horizontalpodautoscalers", "h")
-	if o == nil || o.GetUID() != types.UID(uid) || text(o, "spec", "targetCPUUtilizationPercentage") != "60" {
+	if o == nil || o.GetUID() != uid || text(o, "spec", "targetCPUUtilizationPercentage") != "60" {
 		f.t.Errorf("after the change of version: %v", o)
 	}
 }

@@ -74,8 +74,10 @@ func TestCreateLeavesWhatIsThere(t *testing.T) {
 		{name: "ours", annotations: "OURS", untouched: true, requests: []string{"GET"}},
 		{name: "ours came to be in between", annotations: "OURS", absent: true, untouched: true, requests: []string{"POST", "GET"}},
 		{name: "somebody's", annotations: "none", absent: true, untouched: true, existed: true, requests: []string{"POST", "GET"}},
-		{name: "another installation's", annotations: "other", absent: true, refusal: "it belongs to another installation, other",
-			requests: []string{"POST", "GET"}},
+		{
+			name: "another installation's", annotations: "other", absent: true, refusal: "it belongs to another installation, other",
+			requests: []string{"POST", "GET"},
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

@@ -83,7 +83,7 @@ func (c *Conn) mergeKnown(ctx context.Context, s decide.Step) (work.Applied, err
 			if err != nil {
 				return work.Applied{}, err
 			}
-			uid, absent, existed = seen.UID, !f.there, f.there && seen.Presence == decide.Unmarked
+			uid, existed = seen.UID, f.there && seen.Presence == decide.Unmarked
 		}
 		applied, err := c.mergeOnce(ctx, s, uid)
 		switch {

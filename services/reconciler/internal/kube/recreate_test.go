@@ -13,28 +13,44 @@ import (
 func TestImmutableFields(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ name, resource, at, first, second string }{
-		{"a role binding", "rolebindings", "/apis/rbac.authorization.k8s.io/v1/namespaces/NS/rolebindings/a",
+		{
+			"a role binding", "rolebindings", "/apis/rbac.authorization.k8s.io/v1/namespaces/NS/rolebindings/a",
 			`{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"RoleBinding","metadata":{"name":"a","namespace":"NS"},
-"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"ClusterRole","name":"one"}}`, `"name":"one"=>"name":"two"`},
+"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"ClusterRole","name":"one"}}`, `"name":"one"=>"name":"two"`,
+		},
 		{"a Deployment", "deployments", "/apis/apps/v1/namespaces/NS/deployments/a", deployment("a", 1), `"app":"x"=>"app":"y"`},
-		{"a StatefulSet", "statefulsets", "/apis/apps/v1/namespaces/NS/statefulsets/a",
+		{
+			"a StatefulSet", "statefulsets", "/apis/apps/v1/namespaces/NS/statefulsets/a",
 			strings.Replace(strings.Replace(deployment("a", 1), "Deployment", "StatefulSet", 1), `"replicas":1`,
-				`"replicas":1,"serviceName":"one"`, 1), `"one"=>"two"`},
-		{"a Job", "jobs", "/apis/batch/v1/namespaces/NS/jobs/a",
+				`"replicas":1,"serviceName":"one"`, 1), `"one"=>"two"`,
+		},
+		{
+			"a Job", "jobs", "/apis/batch/v1/namespaces/NS/jobs/a",
 			`{"apiVersion":"batch/v1","kind":"Job","metadata":{"name":"a","namespace":"NS"},"spec":{"template":{"spec":{
-"restartPolicy":"Never","containers":[{"name":"c","image":"i:1"}]}}}}`, `i:1=>i:2`},
-		{"a Service", "services", "/api/v1/namespaces/NS/services/a",
+"restartPolicy":"Never","containers":[{"name":"c","image":"i:1"}]}}}}`, `i:1=>i:2`,
+		},
+		{
+			"a Service", "services", "/api/v1/namespaces/NS/services/a",
 			`{"apiVersion":"v1","kind":"Service","metadata":{"name":"a","namespace":"NS"},
 "spec":{"clusterIP":"10.96.77.OCT0","ports":[{"port":80}]}}`,
-			`OCT0=>OCT1`},
-		{"a Secret's type", "secrets", "/api/v1/namespaces/NS/secrets/a",
-			`{"apiVersion":"v1","kind":"Secret","metadata":{"name":"a","namespace":"NS"},"type":"one","data":{"k":"aHVudGVyMg=="}}`, `"one"=>"two"`},
-		{"an immutable ConfigMap", "configmaps", "/api/v1/namespaces/NS/configmaps/a",
-			`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a","namespace":"NS"},"immutable":true,"data":{"k":"1"}}`, `"k":"1"=>"k":"2"`},
-		{"a storage class", "storageclasses", "/apis/storage.k8s.io/v1/storageclasses/NS",
-			`{"apiVersion":"storage.k8s.io/v1","kind":"StorageClass","metadata":{"name":"NS"},"provisioner":"one"}`, `"one"=>"two"`},
-		{"a custom resource with a rule", "widgets", "/apis/NS.test/v1/namespaces/NS/widgets/a",
-			`{"apiVersion":"NS.test/v1","kind":"Widget","metadata":{"name":"a","namespace":"NS"},"spec":{"size":1}}`, `"size":1=>"size":2`},
+			`OCT0=>OCT1`,
+		},
+		{
+			"a Secret's type", "secrets", "/api/v1/namespaces/NS/secrets/a",
+			`{"apiVersion":"v1","kind":"Secret","metadata":{"name":"a","namespace":"NS"},"type":"one","data":{"k":"aHVudGVyMg=="}}`, `"one"=>"two"`,
+		},
+		{
+			"an immutable ConfigMap", "configmaps", "/api/v1/namespaces/NS/configmaps/a",
+			`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a","namespace":"NS"},"immutable":true,"data":{"k":"1"}}`, `"k":"1"=>"k":"2"`,
+		},
+		{
+			"a storage class", "storageclasses", "/apis/storage.k8s.io/v1/storageclasses/NS",
+			`{"apiVersion":"storage.k8s.io/v1","kind":"StorageClass","metadata":{"name":"NS"},"provisioner":"one"}`, `"one"=>"two"`,
+		},
+		{
+			"a custom resource with a rule", "widgets", "/apis/NS.test/v1/namespaces/NS/widgets/a",
+			`{"apiVersion":"NS.test/v1","kind":"Widget","metadata":{"name":"a","namespace":"NS"},"spec":{"size":1}}`, `"size":1=>"size":2`,
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

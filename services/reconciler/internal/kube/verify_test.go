@@ -23,8 +23,10 @@ func TestVerificationIsOneListPerKind(t *testing.T) {
 	var refs []decide.Ref
 	fields := map[inventory.Identity]string{}
 	for _, name := range []string{"a", "b", "c"} {
-		for resource, object := range map[string]string{"deployments": deployment(name, 1), "configmaps": configMapText(name),
-			"clusterroles": fmt.Sprintf(`{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"ClusterRole","metadata":{"name":"NS-%s"}}`, name)} {
+		for resource, object := range map[string]string{
+			"deployments": deployment(name, 1), "configmaps": configMapText(name),
+			"clusterroles": fmt.Sprintf(`{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"ClusterRole","metadata":{"name":"NS-%s"}}`, name),
+		} {
 			s := w.step(decide.Apply, resource, object)
 			fields[s.Identity] = string(w.apply(s).Fields)
 			refs = append(refs, refOf(s))
@@ -34,8 +36,10 @@ func TestVerificationIsOneListPerKind(t *testing.T) {
 	seen := w.verify(refs...)
 	requests := w.front.requests()
 	slices.Sort(requests)
-	if diff := gocmp.Diff([]string{"GET /api/v1/namespaces/" + w.ns + "/configmaps",
-		"GET /apis/apps/v1/namespaces/" + w.ns + "/deployments", "GET /apis/rbac.authorization.k8s.io/v1/clusterroles"}, requests); diff != "" {
+	if diff := gocmp.Diff([]string{
+		"GET /api/v1/namespaces/" + w.ns + "/configmaps",
+		"GET /apis/apps/v1/namespaces/" + w.ns + "/deployments", "GET /apis/rbac.authorization.k8s.io/v1/clusterroles",
+	}, requests); diff != "" {
 		t.Error(diff)
 	}
 	expect(t, "seen", len(seen), 9)
@@ -81,14 +85,18 @@ func TestWhatVerificationSeesOfAChange(t *testing.T) {
 		change func(*world)
 		look   func(decide.Seen, string) bool
 	}{
-		{"a value", func(w *world) { w.merge(w.configMaps("a"), "somebody", `{"data":{"k":"2"}}`) },
+		{
+			"a value", func(w *world) { w.merge(w.configMaps("a"), "somebody", `{"data":{"k":"2"}}`) },
 			func(s decide.Seen, was string) bool {
 				return string(s.Fields) != was && s.Manager == "somebody" && s.Marked
-			}},
-		{"a field of theirs", func(w *world) { w.merge(w.configMaps("a"), "somebody", `{"data":{"theirs":"2"}}`) },
+			},
+		},
+		{
+			"a field of theirs", func(w *world) { w.merge(w.configMaps("a"), "somebody", `{"data":{"theirs":"2"}}`) },
 			func(s decide.Seen, was string) bool {
 				return string(s.Fields) == was && s.Manager == "somebody" && s.Marked
-			}},
+			},
+		},
 		{"an annotation of ours", func(w *world) {
 			w.merge(w.configMaps("a"), "somebody", `{"metadata":{"annotations":{"syncsets.dev/owner":null}}}`)
 		}, func(s decide.Seen, _ string) bool { return !s.Marked && s.Presence == decide.Ours }},
@@ -98,8 +106,10 @@ func TestWhatVerificationSeesOfAChange(t *testing.T) {
 		{"another installation", func(w *world) {
 			w.merge(w.configMaps("a"), "", `{"metadata":{"annotations":{"syncsets.dev/installation":"other"}}}`)
 		}, func(s decide.Seen, _ string) bool { return s.Presence == decide.Foreign && s.Installation == "other" }},
-		{"deleted", func(w *world) { w.must("DELETE", w.configMaps("a"), "", "", "") },
-			func(s decide.Seen, _ string) bool { return s.Presence == decide.Absent && s.Fault == "" }},
+		{
+			"deleted", func(w *world) { w.must("DELETE", w.configMaps("a"), "", "", "") },
+			func(s decide.Seen, _ string) bool { return s.Presence == decide.Absent && s.Fault == "" },
+		},
 		{"being deleted", func(w *world) {
 			w.merge(w.configMaps("a"), "", `{"metadata":{"finalizers":["syncsets.dev/wait"]}}`)
 			w.must("DELETE", w.configMaps("a"), "", "", "")

@@ -27,12 +27,16 @@ func TestWhatObjectsAreCalledIsKnownWithoutRenderingThem(t *testing.T) {
 	}{
 		"a body that cannot be rendered still has its name": {[]string{plain}, true, nil, false, true, []inventory.Identity{configMap, secret}},
 		"a name made of a label": {
-			[]string{plain, named}, true, map[string]string{"zone": "eu"}, true, true,
+			[]string{plain, named},
+			true,
+			map[string]string{"zone": "eu"},
+			true, true,
 			[]inventory.Identity{configMap, {Group: "apps", Kind: "Deployment", Namespace: "b", Name: "x-eu"}, secret},
 		},
 		"a name made of a label that is missing": {[]string{plain, named}, true, nil, true, false, []inventory.Identity{configMap, secret}},
 		"templates that are off": {
-			[]string{named}, false, nil, false, true,
+			[]string{named},
+			false, nil, false, true,
 			[]inventory.Identity{{Group: "apps", Kind: "Deployment", Namespace: "b", Name: `x-{{ fromClusterLabel "zone" }}`}, secret},
 		},
 		"a resource that cannot be read": {[]string{`[]`}, true, nil, false, false, []inventory.Identity{secret}},

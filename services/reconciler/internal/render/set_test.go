@@ -106,11 +106,13 @@ func TestAFailingTemplateLeavesOfTheIdentityWhatCanBeTold(t *testing.T) {
 		},
 		"in the namespace, Empty": {
 			`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a","namespace":"{{fromClusterLabel \"zone\"}}"}}`, "Empty",
-			"failed to render resource 0: metadata.namespace: " + missing, inventory.Identity{Kind: "ConfigMap"},
+			"failed to render resource 0: metadata.namespace: " + missing,
+			inventory.Identity{Kind: "ConfigMap"},
 		},
 		"in the kind, Empty": {
 			`{"apiVersion":"v1","kind":"{{fromClusterLabel \"zone\"}}",` + rest + `}`, "Empty",
-			"failed to render resource 0: kind: " + missing, inventory.Identity{Namespace: "b"},
+			"failed to render resource 0: kind: " + missing,
+			inventory.Identity{Namespace: "b"},
 		},
 		"in the apiVersion, Empty": {
 			`{"apiVersion":"{{fromClusterLabel \"zone\"}}","kind":"ConfigMap",` + rest + `}`, "Empty",
@@ -136,7 +138,8 @@ func TestAFailingTemplateLeavesOfTheIdentityWhatCanBeTold(t *testing.T) {
 		},
 		"in a Secret, nothing that it works on": {
 			`{"apiVersion":"v1","kind":"Secret",` + rest + `,"stringData":{"x":"{{fail \"hunter2\"}}"}}`, "",
-			"failed to render resource 0: stringData.x: line 1: the template fails", inventory.Identity{Kind: "Secret", Namespace: "b", Name: "a"},
+			"failed to render resource 0: stringData.x: line 1: the template fails",
+			inventory.Identity{Kind: "Secret", Namespace: "b", Name: "a"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -241,11 +244,13 @@ func TestASecretThatCannotBeCopiedSaysWhy(t *testing.T) {
 		"unknown":     {v1.NamespacedName{Namespace: "foo", Name: "a"}, there, `failed to read secret 0: secret "foo/a" not found`, "", "t"},
 		"not arrived": {v1.NamespacedName{Namespace: "foo", Name: "late"}, there, "", `failed to read secret 0: secret "foo/late": its values have not arrived yet`, "t"},
 		"a source by a missing label": {
-			v1.NamespacedName{Namespace: "foo", Name: `{{fromCDLabel "zone"}}`}, there,
+			v1.NamespacedName{Namespace: "foo", Name: `{{fromCDLabel "zone"}}`},
+			there,
 			`failed to render secret 0: sourceRef.name: line 1: the cluster has no label "zone"`, "", "t",
 		},
 		"a target by a missing label": {
-			v1.NamespacedName{Namespace: "foo", Name: "a"}, v1.NamespacedName{Namespace: "x", Name: `t{{fromCDLabel "zone"}}`},
+			v1.NamespacedName{Namespace: "foo", Name: "a"},
+			v1.NamespacedName{Namespace: "x", Name: `t{{fromCDLabel "zone"}}`},
 			`failed to render secret 0: targetRef.name: line 1: the cluster has no label "zone"`, "", "",
 		},
 	} {

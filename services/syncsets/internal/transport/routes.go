@@ -32,7 +32,8 @@ func Routes(
 	secretDocuments(a, secrets)
 	importRoute(a, imports)
 	for _, of := range []struct{ kind, resource string }{
-		{v1.KindSyncSet, v1.ResourceSyncSets}, {v1.KindSelectorSyncSet, v1.ResourceSelectorSyncSets},
+		{v1.KindSyncSet, v1.ResourceSyncSets},
+		{v1.KindSelectorSyncSet, v1.ResourceSelectorSyncSets},
 		{v1.KindSecret, v1.ResourceSecrets},
 	} {
 		rest.Handle(a, rest.Route{
