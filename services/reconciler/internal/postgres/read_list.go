@@ -29,18 +29,21 @@ func (s *Store) ListClusterSyncs(ctx context.Context, q request.List) (v1.List[v
 		if err := l.findSet(ctx, tx, q.Filters); err != nil || l.nothing {
 			return err
 		}
-		clusters, err := l.page(ctx, tx, q.Limit+1)
+		found, err := l.page(ctx, tx, q.Limit+1)
 		if err != nil {
 			return err
 		}
-		more := len(clusters) > q.Limit
-		rows, err := clusterRows(ctx, tx, "c.uid = ANY($1::uuid[]) ORDER BY c.namespace, c.name, c.uid", clusters[:min(len(clusters), q.Limit)])
+		if len(found) > q.Limit {
+			found = found[:q.Limit]
+			list.Continue = found[q.Limit-1].token()
+		}
+		clusters := make([]string, len(found))
+		for i, p := range found {
+			clusters[i] = p[2]
+		}
+		rows, err := clusterRows(ctx, tx, "c.uid = ANY($1::uuid[]) ORDER BY c.namespace, c.name, c.uid", clusters)
 		if err != nil {
 			return err
-		}
-		if more {
-			last := rows[len(rows)-1].document
-			list.Continue = position{last.Namespace, last.Name, last.UID}.token()
 		}
 		list.Items, err = assemble(ctx, tx, rows, l.set)
 		return err
@@ -126,13 +129,16 @@ ORDER BY deleted_at IS NOT NULL, deleted_at DESC, uid LIMIT 1`, resource, namesp
 	return err
 }
 
-// page returns the uids of up to limit clusters in order.
-func (l *listing) page(ctx context.Context, tx pgx.Tx, limit int) ([]string, error) {
+// page returns the namespaces, names and uids of up to limit clusters in order.
+func (l *listing) page(ctx context.Context, tx pgx.Tx, limit int) ([]position, error) {
 	rows, err := tx.Query(ctx, l.sql(limit), append([]any{planAnew}, l.args...)...)
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(rows, pgx.RowTo[string])
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (position, error) {
+		p := make(position, 3)
+		return p, row.Scan(&p[0], &p[1], &p[2])
+	})
 }
 
 func (l *listing) sql(limit int) string {
@@ -145,7 +151,7 @@ func (l *listing) sql(limit int) string {
 		l.and("EXISTS (SELECT FROM reconciler.cluster_sets t WHERE t.cluster_uid = c.uid AND t.result = $%d)", l.result)
 	}
 	l.from("c.namespace", "c.name", "c.uid")
-	return fmt.Sprintf(`SELECT c.uid::text FROM reconciler.clusters c JOIN reconciler.clustersyncs s ON s.cluster_uid = c.uid
+	return fmt.Sprintf(`SELECT c.namespace, c.name, c.uid::text FROM reconciler.clusters c JOIN reconciler.clustersyncs s ON s.cluster_uid = c.uid
 WHERE %s ORDER BY c.namespace, c.name, c.uid LIMIT %d`, l.where(), limit)
 }
 
@@ -155,24 +161,32 @@ func (l *listing) ofSet(limit int) string {
 	if l.result != "" {
 		of = []string{l.result}
 	}
+	clusters := l.clusters()
 	ranges := l.say("unnest($%d::text[])", of)
 	l.and("t.set_uid = $%d", l.set)
 	l.from("t.cluster_namespace", "t.cluster_name", "t.cluster_uid")
-	return fmt.Sprintf(`SELECT found.cluster_uid::text FROM %s AS r (result) CROSS JOIN LATERAL (
+	return fmt.Sprintf(`SELECT found.cluster_namespace, found.cluster_name, found.cluster_uid::text FROM %s AS r (result) CROSS JOIN LATERAL (
 	SELECT t.cluster_namespace, t.cluster_name, t.cluster_uid FROM reconciler.cluster_sets t
-	JOIN reconciler.clusters c ON c.uid = t.cluster_uid JOIN reconciler.clustersyncs s ON s.cluster_uid = t.cluster_uid
-	WHERE t.result = r.result AND %s ORDER BY t.cluster_namespace, t.cluster_name, t.cluster_uid LIMIT %d) found
-ORDER BY found.cluster_namespace, found.cluster_name, found.cluster_uid LIMIT %d`, ranges, l.where(), limit, limit)
+	%s WHERE t.result = r.result AND %s ORDER BY t.cluster_namespace, t.cluster_name, t.cluster_uid LIMIT %d) found
+ORDER BY found.cluster_namespace, found.cluster_name, found.cluster_uid LIMIT %d`, ranges, clusters, l.where(), limit, limit)
 }
 
 // inTrouble walks what is not a Success, whatever the set. The result is written out, so that the index of such rows alone is used; it is
 // one of a few known words.
 func (l *listing) inTrouble(limit int) string {
+	clusters := l.clusters()
 	l.from("t.cluster_namespace", "t.cluster_name", "t.cluster_uid")
-	return fmt.Sprintf(`SELECT t.cluster_uid::text FROM reconciler.cluster_sets t
-JOIN reconciler.clusters c ON c.uid = t.cluster_uid JOIN reconciler.clustersyncs s ON s.cluster_uid = t.cluster_uid
-WHERE t.result = '%s' AND t.result <> 'Success' AND %s GROUP BY t.cluster_namespace, t.cluster_name, t.cluster_uid
-ORDER BY t.cluster_namespace, t.cluster_name, t.cluster_uid LIMIT %d`, l.result, l.where(), limit)
+	return fmt.Sprintf(`SELECT t.cluster_namespace, t.cluster_name, t.cluster_uid::text FROM reconciler.cluster_sets t
+%s WHERE t.result = '%s' AND t.result <> 'Success' AND %s GROUP BY t.cluster_namespace, t.cluster_name, t.cluster_uid
+ORDER BY t.cluster_namespace, t.cluster_name, t.cluster_uid LIMIT %d`, clusters, l.result, l.where(), limit)
+}
+
+// clusters joins what the conditions so far are about; without any, the rows of cluster_sets t say all.
+func (l *listing) clusters() string {
+	if len(l.conditions) == 1 && l.conditions[0] == "true" {
+		return ""
+	}
+	return `JOIN reconciler.clusters c ON c.uid = t.cluster_uid JOIN reconciler.clustersyncs s ON s.cluster_uid = t.cluster_uid`
 }
 
 // from adds where to begin, in terms of the columns that are walked in order.
