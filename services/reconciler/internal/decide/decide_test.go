@@ -336,6 +336,16 @@ func TestLettingGo(t *testing.T) {
 			decide.Input{Sets: sets{set("a")}, Inventory: rows{row("a", cm("x"))}, Removals: removals(decide.Open, "a")},
 			[]string{"a Delete ConfigMap ns/x", "= a Success"},
 		}, {
+			"a dropped object does not wait for what another set owns",
+			decide.Input{
+				Sets: sets{set("a", cm("y")), set("b", cm("y"))}, Inventory: rows{row("a", cm("x")), row("b", cm("y"))},
+				Removals: removals(decide.Open, "a"),
+			},
+			[]string{
+				"a Conflict ConfigMap ns/y: failed to apply resource 0 (ConfigMap ns/y): owned by SyncSet foo/b", "b Unchanged ConfigMap ns/y",
+				"a Delete ConfigMap ns/x", "= a Failure/Conflict [y Conflict]", "= b Success",
+			},
+		}, {
 			"without a removal a dropped object stays",
 			decide.Input{Sets: sets{set("a")}, Inventory: rows{row("a", cm("x"))}},
 			[]string{"a Keep ConfigMap ns/x", "= a Success"},

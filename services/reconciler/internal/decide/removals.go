@@ -109,7 +109,8 @@ func owners(r inventory.Row) []string {
 	return []string{r.SetUID, r.MarkedUID}
 }
 
-// newItems returns what the set has not yet got onto the target: an old object goes only after what replaces it is there.
+// newItems returns what the set has not yet got onto the target: an old object goes only after what replaces it is there. What another set
+// of the cluster owns replaces nothing: it may stay there for good.
 func (d decision) newItems(s Set) []inventory.Identity {
 	if s.Target == nil {
 		return nil
@@ -118,7 +119,7 @@ func (d decision) newItems(s Set) []inventory.Identity {
 	for _, i := range s.Items {
 		r := d.rows[i.Identity]
 		there := r.Confirmed() && r.SetUID == s.UID
-		if i.claims() && !there && d.item(s, i).Action != Unchanged {
+		if i.claims() && d.claims.owner[i.Identity] == s.UID && !there && d.item(s, i).Action != Unchanged {
 			fresh = append(fresh, i.Identity)
 		}
 	}
