@@ -26,7 +26,7 @@ const (
 
 // The bounds of one run. The deadline is none that a template within the other bounds comes near to.
 const (
-	maxSteps  = 200_000
+	maxSteps  = 50_000
 	maxNested = 100      // templates that call one another
 	maxWork   = 64 << 20 // bytes that functions read and make
 	maxValue  = 1 << 20  // bytes that one template renders or one function makes

@@ -99,7 +99,10 @@ CREATE INDEX dirty_sets_set ON reconciler.dirty_sets (set_uid);
 
 -- +goose Down
 DROP TABLE reconciler.dirty_sets, reconciler.setsyncs, reconciler.set_secrets, reconciler.secret_data, reconciler.secrets;
+DROP INDEX reconciler.clustersyncs_reachable, reconciler.clustersyncs_slow, reconciler.clusters_leaving;
 ALTER TABLE reconciler.clustersyncs DROP COLUMN health, DROP COLUMN run_seconds;
+ALTER TABLE reconciler.clusters DROP COLUMN leaving;
+ALTER TABLE reconciler.sets DROP COLUMN names_vary;
 ALTER TABLE reconciler.work DROP COLUMN verify_at, DROP COLUMN health_at, DROP COLUMN health_attempts;
 DROP INDEX reconciler.cluster_sets_set, reconciler.cluster_sets_unlike_success, reconciler.cluster_sets_trouble;
 ALTER TABLE reconciler.cluster_sets DROP COLUMN health, DROP COLUMN patches, DROP COLUMN cluster_namespace, DROP COLUMN cluster_name;
