@@ -24,7 +24,7 @@ func TestBehaviors(t *testing.T) {
 				Sets:     sets{with(set("a", cm("x")), once)},
 				Observed: seen{cm("x"): {Presence: decide.Unmarked, UID: "theirs"}},
 			},
-			[]string{"a Unchanged ConfigMap ns/x", "= a Success"},
+			[]string{"a Unchanged ConfigMap ns/x, intent", "= a Success"},
 		}, {
 			"with CreateOnly an intent whose object is there is settled without a request",
 			decide.Input{
@@ -39,7 +39,7 @@ func TestBehaviors(t *testing.T) {
 				Sets:     sets{with(set("a", cm("x")), once)},
 				Observed: seen{cm("x"): {Presence: decide.Ours, UID: "made", OwnerUID: "z"}},
 			},
-			[]string{"a Unchanged ConfigMap ns/x, marked z", "= a Success"},
+			[]string{"a Unchanged ConfigMap ns/x, intent, marked z", "= a Success"},
 		}, {
 			"with CreateOnly another installation's object is a conflict",
 			decide.Input{

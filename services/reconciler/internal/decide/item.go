@@ -89,7 +89,7 @@ func (d decision) object(s Set, i Item, step Step) Step {
 	}
 	step.Row, step.Intent = d.intent(s, i, v)
 	if s.once(i) && !v.row.Confirmed() && v.seen.Presence != Absent {
-		step.Action, step.Row.ObjectUID, step.Intent = Unchanged, v.seen.UID, false
+		step.Action, step.Row.ObjectUID = Unchanged, v.seen.UID
 		return step
 	}
 	step.Absent, step.Awaited, step.Drift = !v.row.Confirmed() && v.seen.Presence == Absent, i.Awaited, v.drift

@@ -181,7 +181,7 @@ type Step struct {
 
 	Object, Hash []byte        // of Apply, Create, Merge and Patch
 	Row          inventory.Row // of what is written: as it is written before the request; else: as it is
-	Intent       bool          // the row is new, or moves from another set: write it before the request
+	Intent       bool          // the row is new, or moves from another set: write it before any request
 	Absent       bool          // of Apply, Create and Merge: there was no such object when it was looked for
 	Once         bool          // of Create: what is there already is as wanted; else finding something is a failure
 	PatchType    string        // of Patch

@@ -142,12 +142,13 @@ func (r *run) bringInStep(ctx context.Context) error {
 	return r.removeAll(ctx)
 }
 
-// intents are the rows to have before anything is sent.
+// intents are the rows to have before anything is sent, of however an object is written. What was there and is left untouched has one
+// too: it becomes the set's in this run.
 func intents(plan decide.Plan) []inventory.Row {
 	var rows []inventory.Row
 	for _, s := range plan.Sets {
 		for _, step := range s.Steps {
-			if step.Action == decide.Apply && step.Intent {
+			if step.Intent {
 				rows = append(rows, step.Row)
 			}
 		}

@@ -63,6 +63,16 @@ func (s *system) takeOver() {
 	s.pool.RunCluster(s.t.Context(), s.cluster)
 }
 
+// eachBehavior runs a test with every way of writing objects.
+func eachBehavior(t *testing.T, name string, test func(*testing.T, *system, options)) {
+	for _, behavior := range []string{"Apply", "CreateOnly", "CreateOrUpdate"} {
+		t.Run(name+" with "+behavior, func(t *testing.T) {
+			t.Parallel()
+			test(t, newSystem(t), options{"applyBehavior": behavior})
+		})
+	}
+}
+
 func TestAWorkerDiesBetweenTheApplyAndItsCommit(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -75,18 +85,20 @@ func TestAWorkerDiesBetweenTheApplyAndItsCommit(t *testing.T) {
 		{"an object that existed before stays when the set is deleted", true, true, true},
 		{"the next run goes on with what it made", false, false, true},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			s := newSystem(t)
+		eachBehavior(t, test.name, func(t *testing.T, s *system, o options) {
 			if test.before {
 				s.target.put("/api/v1/namespaces/"+s.ns+"/configmaps", s.configMap("a", "theirs"))
 			}
-			set := s.put("", "first", 1, nil, s.configMap("a", "1"))
+			set := s.put("", "first", 1, o, s.configMap("a", "1"))
 			dying := s.meddle(&meddling{beforeSettle: func() error { return errors.New("killed") }})
 			s.offer()
 			dying.RunCluster(t.Context(), s.cluster)
 			expect(t, "the inventory of the dead worker", s.states(), "ConfigMap/a=Intent")
-			expect(t, "the applied value", s.target.get(s.at("a")).Data["k"], "1")
+			value := "1"
+			if test.before && o["applyBehavior"] == "CreateOnly" {
+				value = "theirs"
+			}
+			expect(t, "the value", s.target.get(s.at("a")).Data["k"], value)
 			if test.deleted {
 				s.drop(set, "open")
 			}
@@ -142,12 +154,10 @@ func TestAChangeDuringTheRunStopsIt(t *testing.T) {
 		{"a pause before the deletions: nothing is deleted", "", `UPDATE reconciler.planner SET paused_at = now()`, true},
 		{"a hold before the deletions: nothing is deleted", "", `UPDATE reconciler.removals SET state = 'held'`, true},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			s := newSystem(t)
-			set := s.put("", "first", 1, nil, s.configMap("old", "1"))
+		eachBehavior(t, test.name, func(t *testing.T, s *system, o options) {
+			set := s.put("", "first", 1, o, s.configMap("old", "1"))
 			s.run()
-			s.put(set, "first", 2, nil, s.configMap("new", "1"))
+			s.put(set, "first", 2, o, s.configMap("new", "1"))
 			s.remove(set, "open")
 			m := &meddling{beforeIntents: s.happens(test.intents), beforeRecheck: s.happens(test.recheck)}
 			pool := s.meddle(m)
