@@ -1,10 +1,12 @@
 package devstack
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"strconv"
+	"time"
 )
 
 // Ports are drawn below the range that systems give to outgoing connections, so that a server gets the same one after a restart.
@@ -12,6 +14,9 @@ const (
 	firstPort = 20000
 	lastPort  = 32000
 )
+
+// portPatience is how long a server that is to get the port it had waits for it.
+const portPatience = 10 * time.Second
 
 // freePort is a port on 127.0.0.1 that nobody listens on.
 func freePort() (int, error) {
@@ -52,6 +57,14 @@ func portFree(port int) error {
 		return fmt.Errorf("port %d is taken: %w", port, err)
 	}
 	return listener.Close()
+}
+
+// awaitPort waits until the port is free: the servers of a caller that was killed take a moment to be gone. It says who has the port when
+// they are not the ones.
+func awaitPort(ctx context.Context, port int) error {
+	ctx, cancel := context.WithTimeout(ctx, portPatience)
+	defer cancel()
+	return await(ctx, 100*time.Millisecond, func(context.Context) error { return portFree(port) })
 }
 
 func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }

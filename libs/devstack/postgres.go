@@ -33,7 +33,7 @@ func postgresProcess(ctx context.Context, o PostgresOptions) (*Server, error) {
 	if err := freePorts(&o.Port); err != nil {
 		return nil, err
 	}
-	if err := portFree(o.Port); err != nil {
+	if err := awaitPort(ctx, o.Port); err != nil {
 		return nil, err
 	}
 	home, err := newDir(o.Dir, "postgres")

@@ -41,7 +41,7 @@ func rabbitProcess(ctx context.Context, o RabbitMQOptions) (*Server, error) {
 	if o.Management {
 		err = freePorts(&b.http)
 	}
-	if err := errors.Join(err, portFree(b.port)); err != nil {
+	if err := errors.Join(err, awaitPort(ctx, b.port)); err != nil {
 		return nil, err
 	}
 	if b.home, err = newDir(o.Dir, "rabbitmq"); err != nil {
