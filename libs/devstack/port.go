@@ -64,7 +64,10 @@ func portFree(port int) error {
 func awaitPort(ctx context.Context, port int) error {
 	ctx, cancel := context.WithTimeout(ctx, portPatience)
 	defer cancel()
-	return await(ctx, 100*time.Millisecond, func(context.Context) error { return portFree(port) })
+	if await(ctx, 100*time.Millisecond, func(context.Context) error { return portFree(port) }) == nil {
+		return nil
+	}
+	return portFree(port)
 }
 
 func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
