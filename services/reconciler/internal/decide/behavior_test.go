@@ -115,13 +115,13 @@ func TestBehaviors(t *testing.T) {
 			decide.Input{Sets: sets{with(set("a", cm("x")), merging)}, Inventory: rows{row("a", cm("x"))}},
 			[]string{"a Merge ConfigMap ns/x", "= a Success"},
 		}, {
-			"going over from CreateOrUpdate to Apply applies what was merged",
+			"going over from CreateOrUpdate to Apply applies what was merged, whose fields become the apply's",
 			decide.Input{Sets: sets{set("a", cm("x"))}, Inventory: rows{row("a", cm("x"), merged)}},
-			[]string{"a Apply ConfigMap ns/x", "= a Success"},
+			[]string{"a Apply ConfigMap ns/x, migrate", "= a Success"},
 		}, {
-			"going over from CreateOnly to Apply applies what was created",
+			"going over from CreateOnly to Apply applies what was created, whose fields become the apply's",
 			decide.Input{Sets: sets{set("a", cm("x"))}, Inventory: rows{row("a", cm("x"), unhashed)}},
-			[]string{"a Apply ConfigMap ns/x", "= a Success"},
+			[]string{"a Apply ConfigMap ns/x, migrate", "= a Success"},
 		}, {
 			"what client-side apply wrote is migrated",
 			decide.Input{Sets: sets{set("a", cm("x"))}, Observed: seen{cm("x"): {Presence: decide.Unmarked, ClientSide: true}}},

@@ -144,7 +144,7 @@ func (d decision) write(s Set, i Item, step Step, seen Observed) Step {
 		step.Action = Merge
 	default:
 		step.Patched = d.patched[i.Identity]
-		step.Migrate = !step.Row.Confirmed() && seen.ClientSide
+		step.Migrate = seen.ClientSide && !step.Row.Confirmed() || writtenOtherwise(step.Row)
 	}
 	step.Recreate = s.Recreate && !i.Protected() && (!step.Row.Existed || s.Adopt)
 	step.Adopt = step.Recreate && s.Adopt
@@ -161,6 +161,15 @@ func (d decision) asWanted(s Set, i Item, r inventory.Row) bool {
 // once reports whether an item is created and then never touched again.
 func (s Set) once(i Item) bool { return i.CreateOnly || s.Behavior == v1.CreateOnly }
 
+// mergedPrefix tells the hashes of what was merged from those of what was applied.
+var mergedPrefix = []byte("merged ")
+
+// writtenOtherwise reports whether an object of ours may have been created or merged last rather than applied: the fields that came by
+// that are not the apply's yet.
+func writtenOtherwise(r inventory.Row) bool {
+	return r.Confirmed() && (len(r.Hash) == 0 || bytes.HasPrefix(r.Hash, mergedPrefix))
+}
+
 // hash returns what tells whether the target already has an item: other ways of writing leave other things behind. What is created
 // once has none.
 func (s Set) hash(i Item) []byte {
@@ -168,7 +177,7 @@ func (s Set) hash(i Item) []byte {
 	case s.once(i):
 		return nil
 	case s.Behavior == v1.CreateOrUpdate:
-		return slices.Concat([]byte("merged "), i.Hash)
+		return slices.Concat(mergedPrefix, i.Hash)
 	}
 	return i.Hash
 }

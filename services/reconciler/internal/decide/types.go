@@ -134,7 +134,7 @@ type Observed struct {
 	UID          string
 	Installation string // the mark's, when Foreign
 	OwnerUID     string // the mark's
-	ClientSide   bool   // last written by client-side apply: its fields are migrated first
+	ClientSide   bool   // written by client-side apply, or by us otherwise than by apply: its fields are migrated first
 	Fault        string // why the target did not let us look; it may pass
 }
 
@@ -189,7 +189,7 @@ type Step struct {
 	Patched      bool          // of Apply: a patch of the cluster is about the same object, whose fields are left out
 	Recreate     bool          // of Apply and Merge: delete and create again where an immutable field differs
 	Adopt        bool          // of Apply and Merge with Recreate: also an object that existed before us
-	Migrate      bool          // of Apply: take the fields of client-side apply over first
+	Migrate      bool          // of Apply: take the fields of client-side apply, and of what we created or merged, over first
 	Drift        string        // of what is written because it was changed by others: the field manager, "?" when unknown
 	Ask          bool          // of Unchanged: ask for the object's health
 	Awaited      bool          // a missing kind or namespace is worth waiting for

@@ -17,15 +17,16 @@ const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
 
 // clientManagers returns the field managers of client-side apply that own fields of the object: kubectl's, and whoever else wrote the
 // annotation of client-side apply. Hive's is among those: it names no manager, so that the target gives it the name of its program,
-// "manager", which many others have, too. With the annotation, what kubectl create made is client-side apply's as well.
+// "manager", which many others have, too. With the annotation, what kubectl create made is client-side apply's as well. What we created
+// or merged ourselves counts, too: the target keeps it apart from what we apply.
 func (m metadata) clientManagers() sets.Set[string] {
 	_, annotated := m.Metadata.Annotations[lastApplied]
 	managers := sets.New[string]()
 	for _, e := range m.Metadata.ManagedFields {
-		if e.Operation != metav1.ManagedFieldsOperationUpdate || e.Subresource != "" || ours(e.Manager) {
+		if e.Operation != metav1.ManagedFieldsOperationUpdate || e.Subresource != "" || e.Manager == patchManager {
 			continue
 		}
-		if e.Manager == "kubectl-client-side-apply" || annotated && (e.Manager == "kubectl-create" || remembers(e.FieldsV1)) {
+		if e.Manager == fieldManager || e.Manager == "kubectl-client-side-apply" || annotated && (e.Manager == "kubectl-create" || remembers(e.FieldsV1)) {
 			managers.Insert(e.Manager)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/syncsets/syncsets/services/reconciler/internal/decide"
+	"github.com/syncsets/syncsets/services/reconciler/internal/work"
 )
 
 const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
@@ -43,6 +44,48 @@ func TestFieldsOfClientSideApplyAreTakenOver(t *testing.T) {
 			expect(t, "a field removed afterwards is gone", w.at(w.configMaps("a"), "data"), `{"k":"1","theirs":"1"}`)
 		})
 	}
+}
+
+func TestFieldsThatWeCreatedOrMergedAreTakenOver(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name string
+		make func(*world) work.Applied
+	}{
+		{"created", func(w *world) work.Applied { return w.apply(w.configMap(decide.Create, "a", `{"k":"1","l":"1"}`)) }},
+		{"merged", func(w *world) work.Applied {
+			w.must("POST", w.configMaps(), "application/json", "somebody", `{"metadata":{"name":"a"},"data":{"theirs":"0"}}`)
+			return w.apply(w.configMap(decide.Merge, "a", `{"k":"1","l":"1"}`))
+		}},
+		{"merged after an apply", func(w *world) work.Applied {
+			applied := w.apply(w.configMap(decide.Apply, "a", `{"k":"1"}`))
+			return w.apply(known(w.configMap(decide.Merge, "a", `{"l":"1"}`), applied))
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			made := test.make(w)
+			w.merge(w.configMaps("a"), "somebody", `{"data":{"theirs":"1"}}`)
+			s := known(w.configMap(decide.Apply, "a", `{"k":"1"}`), made)
+			expect(t, "to be taken over", w.observe(s).ClientSide, true)
+			s.Migrate = true
+			w.apply(s)
+			expect(t, "what the set does not say any more is gone", w.at(w.configMaps("a"), "data"), `{"k":"1","theirs":"1"}`)
+			expect(t, "to be taken over after", w.observe(s).ClientSide, false)
+		})
+	}
+}
+
+func TestFieldsOfPatchesAreNotTakenOver(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	made := w.apply(w.configMap(decide.Create, "a", `{"k":"1"}`))
+	w.apply(w.patch("ConfigMap", "merge", "configmaps", "a", `{"data":{"patched":"1"}}`))
+	s := known(w.configMap(decide.Apply, "a", `{"l":"1"}`), made)
+	s.Migrate = true
+	w.apply(s)
+	expect(t, "the data", w.at(w.configMaps("a"), "data"), `{"l":"1","patched":"1"}`)
 }
 
 func TestFieldsThatNobodyOwnsAreTakenOver(t *testing.T) {
