@@ -362,6 +362,7 @@ func last(f func(*decide.Item)) func(*decide.Set) {
 // patched records patches of objects as sent before.
 func patched(ids ...inventory.Identity) func(*decide.Set) {
 	return func(s *decide.Set) {
+		s.Previous.Observed = *s.Target
 		for n, id := range ids {
 			s.Previous.Patches = append(s.Previous.Patches, decide.PatchRecord{
 				Identity: id, Index: n, Hash: []byte("p" + id.Name), UID: "uid-" + id.Name, ResourceVersion: "1",
@@ -369,6 +370,12 @@ func patched(ids ...inventory.Identity) func(*decide.Set) {
 		}
 	}
 }
+
+func observed(generation int64) func(*decide.Set) {
+	return func(s *decide.Set) { s.Previous.Observed = generation }
+}
+
+func stale(s *decide.Set) { s.Previous.Patches[0].Stale = true }
 
 func merged(r *inventory.Row)     { r.Hash = []byte("merged " + string(r.Hash)) }
 func unhashed(r *inventory.Row)   { r.Hash = nil }

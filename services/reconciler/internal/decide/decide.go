@@ -20,6 +20,10 @@ func Decide(in Input) Plan {
 	for _, s := range in.Sets {
 		plan.Sets = append(plan.Sets, d.set(s))
 	}
+	d.written = written(plan.Sets)
+	for n, s := range in.Sets {
+		d.patches(s, &plan.Sets[n])
+	}
 	plan.Removals = d.removals()
 	return plan
 }
@@ -82,6 +86,7 @@ type decision struct {
 	order   map[string]int // position of a set in run order
 	rows    map[inventory.Identity]inventory.Row
 	patched map[inventory.Identity]bool // what the patches of the cluster's sets are about
+	written map[inventory.Identity]bool // what the plan writes, once that is decided
 }
 
 func newDecision(in Input) decision {

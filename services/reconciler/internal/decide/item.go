@@ -11,7 +11,7 @@ import (
 	"github.com/syncsets/syncsets/services/reconciler/internal/render"
 )
 
-// set decides the items of one set, in list order, up to the first that is bound to fail.
+// set decides the resources and secrets of one set, in list order, up to the first that is bound to fail.
 func (d decision) set(s Set) SetPlan {
 	plan := SetPlan{UID: s.UID, Disposition: d.disposition(s)}
 	if plan.Disposition != Act && plan.Disposition != Leave {
@@ -23,13 +23,14 @@ func (d decision) set(s Set) SetPlan {
 	}
 	firsts := make(map[inventory.Identity]Item, len(s.Items))
 	for _, i := range s.Items {
+		if !i.claims() {
+			continue
+		}
 		step := d.item(s, i)
-		if first, twice := firsts[i.Identity]; twice && i.claims() && step.Action != Fail {
+		if first, twice := firsts[i.Identity]; twice && step.Action != Fail {
 			step = step.fail(fmt.Sprintf("it is the same object as %s %d", typeName(first.Type), first.Index), false)
 		}
-		if i.claims() {
-			firsts[i.Identity] = i
-		}
+		firsts[i.Identity] = i
 		plan.Steps = append(plan.Steps, step)
 		if step.Action == Fail {
 			break

@@ -2,6 +2,7 @@ package decide_test
 
 import (
 	"testing"
+	"time"
 
 	v1 "github.com/syncsets/syncsets/libs/api/v1"
 	"github.com/syncsets/syncsets/services/reconciler/internal/decide"
@@ -90,6 +91,44 @@ func TestOutcomes(t *testing.T) {
 				[]string{"a Patch ConfigMap ns/x, merge", "= a Failure retry 5s"},
 			},
 			refusedPatch("a", 0),
+		}, {
+			test{
+				"a patch that its set does not get to is missed",
+				decide.Input{
+					Sets:      sets{with(set("a", cm("x")), edited(0), patches(v1.PatchMerge, cm("y")), patched(cm("y")), observed(1))},
+					Inventory: rows{row("a", cm("x"))},
+				},
+				[]string{"a Apply ConfigMap ns/x", "a Patch ConfigMap ns/y, merge", "= a Failure retry 5s"},
+			},
+			after(refused(cm("x")), func(o *syncstatus.Outcomes) { delete(o.Patches, syncstatus.PatchKey{SetUID: "a"}) }),
+		}, {
+			test{
+				"a patch of a resting set misses what is written meanwhile",
+				decide.Input{
+					Sets: sets{
+						with(set("a"), patches(v1.PatchMerge, cm("x")), failing(2, time.Minute), patched(cm("x"))),
+						with(set("b", cm("x")), edited(0)),
+					},
+					Inventory: rows{row("b", cm("x"))},
+				},
+				[]string{"a Wait", "b Apply ConfigMap ns/x, patched", "= a Failure", "= b Success"},
+			},
+			nil,
+		}, {
+			test{
+				"a patch that came before another set's writing is missed",
+				decide.Input{
+					Sets:      sets{with(set("a"), patches(v1.PatchMerge, cm("x")), patched(cm("x"))), with(set("b", cm("x")), edited(0))},
+					Inventory: rows{row("b", cm("x"))},
+				},
+				[]string{
+					"a Patch ConfigMap ns/x, awaited, merge",
+					"b Apply ConfigMap ns/x, patched",
+					"= a Success",
+					"= b Success",
+				},
+			},
+			changedPatch("a", 0, func(o *syncstatus.Outcome) { o.ResourceVersion = "1" }),
 		}, {
 			test{
 				"a new patch fails and leaves no record",

@@ -8,13 +8,32 @@ import (
 	"github.com/syncsets/syncsets/services/reconciler/internal/render"
 )
 
-// patch decides a patch of a set. It is sent when it is new or changed, when its target is another object by now, and at a full
-// apply; a JSON patch, which may not bear being applied twice, only if its target changed since.
+// patches decides the patches of a set, which come last, unless something before them is bound to fail. What the objects of all sets
+// need is decided by then.
+func (d decision) patches(s Set, plan *SetPlan) {
+	if plan.Disposition != Act {
+		return
+	}
+	for _, i := range s.Items {
+		if failed(plan.Steps) {
+			return
+		}
+		if !i.claims() {
+			plan.Steps = append(plan.Steps, d.item(s, i))
+		}
+	}
+}
+
+func failed(steps []Step) bool { return len(steps) > 0 && steps[len(steps)-1].Action == Fail }
+
+// patch decides a patch of a set. It is sent when it, or anything in its set, is new or changed, when its target is another object by
+// now or is written again, which may take back what the patch did, and at a full apply; a JSON patch, which may not bear being applied
+// twice, only if its target changed since.
 func (d decision) patch(s Set, i Item, step Step) Step {
 	record, sent := Recorded(s.Previous.Patches, i)
-	current := sent && d.sameTarget(record)
+	same := sent && d.sameTarget(record)
 	switch {
-	case current && !d.in.FullApply:
+	case same && !record.Stale && s.Previous.Observed == *s.Target && !d.written[i.Identity] && !d.in.FullApply:
 		step.Action = Unchanged
 		return step
 	case i.Refused != "":
@@ -25,7 +44,7 @@ func (d decision) patch(s Set, i Item, step Step) Step {
 	}
 	step.Action, step.Object, step.Hash, step.PatchType = Patch, i.Object, i.Hash, i.PatchType
 	step.Awaited = i.Awaited || d.comes(i.Identity)
-	if current && i.PatchType == v1.PatchJSON {
+	if same && i.PatchType == v1.PatchJSON {
 		step.Unless = record
 	}
 	return step
@@ -54,6 +73,19 @@ func (d decision) sameTarget(r PatchRecord) bool {
 func (d decision) comes(id inventory.Identity) bool {
 	owner, claimed := d.claims.owner[id]
 	return claimed && d.disposition(d.sets[owner]) == Act
+}
+
+// written returns what the sets' steps write.
+func written(sets []SetPlan) map[inventory.Identity]bool {
+	ids := map[inventory.Identity]bool{}
+	for _, s := range sets {
+		for _, step := range s.Steps {
+			if step.Action == Apply || step.Action == Create || step.Action == Merge {
+				ids[step.Identity] = true
+			}
+		}
+	}
+	return ids
 }
 
 // patched returns what the patches of the cluster's sets are about.

@@ -29,6 +29,49 @@ func TestPatches(t *testing.T) {
 			decide.Input{Sets: sets{with(set("a"), patches(v1.PatchJSON, cm("y")), patched(cm("x")))}},
 			[]string{"a Patch ConfigMap ns/y, json", "= a Success"},
 		}, {
+			"patches are sent again when the set was edited, JSON patches only where the target changed since",
+			decide.Input{Sets: sets{
+				with(set("a"), patches(v1.PatchMerge, cm("x")), patched(cm("x")), observed(1)),
+				with(set("b"), patches(v1.PatchJSON, cm("y")), patched(cm("y")), observed(1)),
+			}},
+			[]string{
+				"a Patch ConfigMap ns/x, merge",
+				"b Patch ConfigMap ns/y, json, unless uid-y is at 1",
+				"= a Success",
+				"= b Success",
+			},
+		}, {
+			"a patch is sent again when a later set writes its object",
+			decide.Input{
+				Sets:      sets{with(set("a"), patches(v1.PatchMerge, cm("x")), patched(cm("x"))), with(set("b", cm("x")), edited(0))},
+				Inventory: rows{row("b", cm("x"))},
+			},
+			[]string{
+				"a Patch ConfigMap ns/x, awaited, merge",
+				"b Apply ConfigMap ns/x, patched",
+				"= a Success",
+				"= b Success",
+			},
+		}, {
+			"a patch is not sent again for an object that its set does not get to",
+			decide.Input{
+				Sets: sets{
+					with(set("a"), patches(v1.PatchMerge, cm("x")), patched(cm("x"))),
+					with(set("b", cm("w"), cm("x")), faulty(0), edited(1)),
+				},
+				Inventory: rows{row("b", cm("x"))},
+			},
+			[]string{
+				"a Unchanged ConfigMap ns/x",
+				"b Fail ConfigMap ns/w: failed to decode resource 0: x",
+				"= a Success",
+				"= b Failure [w Failed]",
+			},
+		}, {
+			"a patch that was missed is sent in a later run",
+			decide.Input{Sets: sets{with(set("a"), patches(v1.PatchMerge, cm("x")), patched(cm("x")), stale)}},
+			[]string{"a Patch ConfigMap ns/x, merge", "= a Success"},
+		}, {
 			"a full apply sends merge patches again",
 			decide.Input{FullApply: true, Sets: sets{with(set("a"), patches(v1.PatchMerge, cm("x")), patched(cm("x")))}},
 			[]string{"a Patch ConfigMap ns/x, merge", "= a Success"},
@@ -149,7 +192,7 @@ func TestPatches(t *testing.T) {
 				Inventory: rows{row("a", cm("x"), recorded)},
 				Seen:      verified{cm("x"): found("a", cm("x"), meddled, anonymous)},
 			},
-			[]string{"a Apply ConfigMap ns/x, patched", "a Unchanged ConfigMap ns/x", "= a Success"},
+			[]string{"a Apply ConfigMap ns/x, patched", "a Patch ConfigMap ns/x, awaited, merge", "= a Success"},
 		}, {
 			"somebody else's change of a patched object is",
 			decide.Input{
@@ -158,7 +201,7 @@ func TestPatches(t *testing.T) {
 				Inventory: rows{row("a", cm("x"), recorded)},
 				Seen:      verified{cm("x"): found("a", cm("x"), meddled)},
 			},
-			[]string{"a Apply ConfigMap ns/x, patched, drift by someone", "a Unchanged ConfigMap ns/x", "= a Success"},
+			[]string{"a Apply ConfigMap ns/x, patched, drift by someone", "a Patch ConfigMap ns/x, awaited, merge", "= a Success"},
 		}, {
 			"a patch that cannot be rendered stops the later ones and lets nothing go",
 			decide.Input{

@@ -95,6 +95,7 @@ type PatchRecord struct {
 	Hash            []byte
 	UID             string
 	ResourceVersion string
+	Stale           bool `json:",omitempty"` // to be sent again: the target was written, or the set changed, and it was not sent since
 }
 
 // Removal is the permission (open), the hold (held) or the release (released) of what a set no longer wants.

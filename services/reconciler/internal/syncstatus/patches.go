@@ -2,6 +2,7 @@ package syncstatus
 
 import (
 	"cmp"
+	"slices"
 
 	"github.com/syncsets/syncsets/services/reconciler/internal/decide"
 	"github.com/syncsets/syncsets/services/reconciler/internal/inventory"
@@ -11,7 +12,11 @@ import (
 // patches returns what is to be remembered of a set's patches: those that it still has, as they were sent last.
 func (b *builder) patches(s decide.Set, d decide.Disposition) []decide.PatchRecord {
 	if d != decide.Act || s.Fault != "" {
-		return s.Previous.Patches
+		records := slices.Clone(s.Previous.Patches)
+		for n, r := range records {
+			records[n].Stale = r.Stale || b.overwrote(r)
+		}
+		return records
 	}
 	var records []decide.PatchRecord
 	for _, i := range s.Items {
@@ -20,15 +25,23 @@ func (b *builder) patches(s decide.Set, d decide.Disposition) []decide.PatchReco
 		}
 		record, known := recorded(s.Previous.Patches, i)
 		o, attempted := b.outcomes.Patches[PatchKey{s.UID, i.Index}]
-		if attempted && o.Err == "" && !o.Untouched {
+		sent := attempted && o.Err == ""
+		if sent && !o.Untouched {
 			record, known = decide.PatchRecord{Identity: i.Identity, Hash: i.Hash, UID: o.UID, ResourceVersion: o.ResourceVersion}, true
 		}
 		if known {
-			record.Index = i.Index
+			missed := attempted || record.Stale || s.Previous.Observed != *s.Target
+			record.Index, record.Stale = i.Index, !sent && missed || b.overwrote(record)
 			records = append(records, record)
 		}
 	}
 	return records
+}
+
+// overwrote reports whether this run wrote the object of a patch after the patch was sent.
+func (b *builder) overwrote(r decide.PatchRecord) bool {
+	o, attempted := b.outcomes.Objects[r.Identity]
+	return attempted && !o.Untouched && (o.Err != "" || later(o.ResourceVersion, r.ResourceVersion))
 }
 
 // recorded returns what is remembered of a patch. One that cannot be rendered now is still the one at its place.

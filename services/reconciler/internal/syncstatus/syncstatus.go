@@ -233,6 +233,7 @@ func (b builder) finish(plan decide.Plan) Report {
 		if st.disposition == decide.Wait {
 			b.report.Succeeded = false
 			b.retryIn(s.Previous.RetryAt.Sub(b.in.Now))
+			b.resting(s)
 			continue
 		}
 		result := st.result(plan.Cause, b.chance)
@@ -245,6 +246,15 @@ func (b builder) finish(plan decide.Plan) Report {
 	b.progress(rows)
 	b.retire(plan)
 	return b.report
+}
+
+// resting leaves a set as it is, but for patches that this run made stale.
+func (b *builder) resting(s decide.Set) {
+	set := asBefore(s)
+	set.Patches = b.patches(s, decide.Wait)
+	if !reflect.DeepEqual(set.Patches, s.Previous.Patches) {
+		b.report.Sets = append(b.report.Sets, set)
+	}
 }
 
 func (b *builder) retryIn(d time.Duration) {

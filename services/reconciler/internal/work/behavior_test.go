@@ -135,6 +135,39 @@ func TestPatchesAreSentOnceAndAreNoDrift(t *testing.T) {
 	expect(t, "drift", s.text("SELECT sum(drifts) FROM reconciler.inventory"), "0")
 }
 
+func TestAPatchIsSentAgainWhenItsSetIsEditedOrItsObjectWritten(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t)
+	object := func(value string) string {
+		return fmt.Sprintf(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"x","namespace":%q},"data":{"a":%q,"b":"1"}}`, s.ns, value)
+	}
+	o := options{"patches": []any{s.patch("x", "merge", `{"data":{"b":null}}`)}}
+	data := func() string { return fmt.Sprint(s.target.get(s.at("x")).Data) }
+	set := s.put("", "first", 1, o, object("1"))
+	s.run()
+	expect(t, "the data", data(), "map[a:1]")
+	s.put(set, "first", 2, o, object("2"))
+	s.run()
+	expect(t, "the data after an edit of the object", data(), "map[a:2]")
+	s.run()
+	expect(t, "requests when nothing changed", s.requests(), "0")
+	s.target.merge(s.at("x"), `{"data":{"a":"drifted","b":"1"}}`)
+	s.verify()
+	expect(t, "the data after healing", data(), "map[a:2]")
+
+	s.target.put("/api/v1/namespaces/"+s.ns+"/configmaps", s.configMap("theirs", "1"))
+	o["patches"] = append(o["patches"].([]any), s.patch("theirs", "merge", `{"data":{"k":"patched"}}`))
+	s.put(set, "first", 3, o, object("2"))
+	s.run()
+	s.target.merge(s.at("theirs"), `{"data":{"k":"changed"}}`)
+	s.run()
+	expect(t, "what nobody edited", s.target.get(s.at("theirs")).Data["k"], "changed")
+	s.put(set, "first", 4, o, object("2"))
+	s.run()
+	expect(t, "the value after an edit of the set", s.target.get(s.at("theirs")).Data["k"], "patched")
+	expect(t, "the result", s.result(set), "Success/: ")
+}
+
 func TestAPatchNeedsItsObjectAndANamespacedOneItsNamespace(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t)
