@@ -72,13 +72,14 @@ const archivedColumns = `cluster_uid, target_id, api_group, kind, namespace, nam
 func forgetTarget(ctx context.Context, tx pgx.Tx, uid string) error {
 	for _, sql := range []string{
 		`WITH forgotten AS (UPDATE reconciler.cluster_sets SET result = 'Pending', cause = 'Queued', message = '', observed_generation = 0,
-	changed_at = CASE WHEN result = 'Pending' THEN changed_at ELSE now() END, objects = '[]', patches = '[]', health = ''
+	changed_at = CASE WHEN result = 'Pending' THEN changed_at ELSE now() END, objects = '[]', patches = '[]', health = '',
+	first_success_at = NULL
 	WHERE cluster_uid = $1 RETURNING set_uid)
 INSERT INTO reconciler.dirty_sets (set_uid) SELECT set_uid FROM forgotten`,
 		`WITH gone AS (DELETE FROM reconciler.inventory WHERE cluster_uid = $1 RETURNING ` + archivedColumns + `)
 INSERT INTO reconciler.archived_inventory (` + archivedColumns + `) SELECT * FROM gone`,
 		"DELETE FROM reconciler.removals WHERE cluster_uid = $1",
-		`UPDATE reconciler.clustersyncs SET target_id = '', health = '', resource_version = nextval('reconciler.resource_version')
+		`UPDATE reconciler.clustersyncs SET target_id = '', health = '', first_success_at = NULL, resource_version = nextval('reconciler.resource_version')
 WHERE cluster_uid = $1`,
 	} {
 		if _, err := tx.Exec(ctx, sql, uid); err != nil {

@@ -191,7 +191,7 @@ func TestAnotherIdentityKnowsNothingOfPatchesAndHealth(t *testing.T) {
 		r.Health, r.Patches = v1.HealthCurrent, []decide.PatchRecord{{Index: 1}}
 		s.Sets, s.Health = []syncstatus.Set{r}, v1.HealthCurrent
 	})
-	w.exec(t, "UPDATE reconciler.clustersyncs SET reason = 'IdentityChanged'")
+	w.exec(t, "UPDATE reconciler.clustersyncs SET reason = 'IdentityChanged', first_success_at = now()")
 	w.exec(t, "DELETE FROM reconciler.dirty_sets")
 	w.drain(t)
 	if err := w.AcceptIdentity(t.Context(), key(c)); err != nil {
@@ -199,6 +199,8 @@ func TestAnotherIdentityKnowsNothingOfPatchesAndHealth(t *testing.T) {
 	}
 	want(t, "rows", w.strings(t, `SELECT t.result || ' ' || t.patches::text || ' ' || t.health || s.health FROM reconciler.cluster_sets t
 JOIN reconciler.clustersyncs s USING (cluster_uid)`), []string{"Pending [] "})
+	want(t, "first successes", w.count(t, `SELECT count(t.first_success_at) + count(s.first_success_at) FROM reconciler.cluster_sets t
+JOIN reconciler.clustersyncs s USING (cluster_uid)`), 0)
 	want(t, "noted", w.count(t, "SELECT count(*) FROM reconciler.dirty_sets"), 1)
 	want(t, "events", w.drain(t), []string{"clustersyncs updated c"})
 }
