@@ -26,6 +26,7 @@ func TestCapabilities(t *testing.T) {
 		"patches stay when the patched object is applied":     patchesStay,
 		"patch and secret templates":                          patchAndSecretTemplates,
 		"suspended sets and clusters":                         suspended,
+		"a suspended set that leaves its objects behind":      suspendedOrphan,
 		"generated names":                                     generatedNames,
 		"items go in order and stop at the first failure":     itemsInOrder,
 		"a kind that comes later":                             aKindThatComesLater,
@@ -210,6 +211,28 @@ func suspended(f *field) {
 	f.result("s", v1.ResultSuspended)
 	f.Do(http.MethodPut, "/v1/clusters/"+f.ns+"/c", map[string]any{"name": "c", "namespace": f.ns, "labels": f.labels}, 200)
 	f.data("other", "k", "2")
+}
+
+func suspendedOrphan(f *field) {
+	f.put("s", list(f.configMap("cm", "k", "1")), nil)
+	uid := f.result("s", v1.ResultSuccess).UID
+	object := f.uid("cm")
+	f.put("s", list(f.configMap("cm", "k", "1")), map[string]any{"suspended": true})
+	f.result("s", v1.ResultSuspended)
+	f.Do(http.MethodDelete, "/v1/selectorsyncsets/"+f.set("s")+"?deletionPolicy=Orphan", nil, 204)
+	f.wait("cm to be released", "", "v1", "configmaps", "cm", func(o *unstructured.Unstructured) bool {
+		if o == nil || o.GetUID() != object {
+			f.t.Fatalf("what was to stay is not there any more: %v", o)
+		}
+		return o.GetLabels()["syncsets.dev/managed"] == ""
+	})
+	stack.Wait(f.t, soon, "the set to be gone", func() (bool, string) {
+		a := f.Do(http.MethodGet, "/v1/setsyncs/uid/"+uid, nil)
+		return a.Status == http.StatusNotFound, string(a.Body)
+	})
+	f.put("s", list(f.configMap("cm", "k", "2")), nil)
+	f.data("cm", "k", "2")
+	f.result("s", v1.ResultSuccess)
 }
 
 func generatedNames(f *field) {

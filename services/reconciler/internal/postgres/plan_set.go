@@ -109,15 +109,15 @@ ON CONFLICT DO NOTHING`, s.uid, s.generation, e.Document)
 	return note(ctx, tx, s.uid)
 }
 
-// deleteSet leaves a tombstone. The policy that the delete was asked with becomes the tombstone's. A set that a resync found absent
-// is deleted once more when its event comes after all: the event knows who asked, and how.
+// deleteSet leaves a tombstone. The policy that the delete was asked with becomes the tombstone's, and ends a suspension: it was asked for
+// in spite of it. A set that a resync found absent is deleted once more when its event comes after all: the event knows who asked, and how.
 func deleteSet(ctx context.Context, tx pgx.Tx, old *set, e outbox.Event, done *Applied) error {
 	if old == nil || old.resourceVersion > e.ResourceVersion {
 		return nil
 	}
 	_, absent := e.Options[optionAbsent]
 	_, err := tx.Exec(ctx, `UPDATE reconciler.sets SET deleted_at = coalesce(deleted_at, now()), resource_version = $2, absent = $4,
-	document = CASE WHEN $3 = '' THEN document ELSE jsonb_set(document, '{deletionPolicy}', to_jsonb($3::text)) END WHERE uid = $1`,
+	document = CASE WHEN $3 = '' THEN document ELSE jsonb_set(document - 'suspended', '{deletionPolicy}', to_jsonb($3::text)) END WHERE uid = $1`,
 		e.UID, e.ResourceVersion, e.Options[optionPolicy], absent)
 	if err != nil {
 		return postgres.Wrap(err, "bury %s %s", old.resource, old.name)

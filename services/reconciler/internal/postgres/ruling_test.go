@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"testing"
 	"time"
@@ -244,4 +245,21 @@ func TestOffersAreTakenBackInTheOrderOfTheirClusters(t *testing.T) {
 	check(t, tx.Rollback(t.Context()))
 	check(t, w.TakeBack(t.Context(), []string{uids[1], uids[0]}))
 	want(t, "taken back", w.count(t, "SELECT count(*) FROM reconciler.work WHERE state = 'idle'"), 2)
+}
+
+// A deletion of a suspended set that leaves its objects behind was asked for in spite of the suspension, which would keep them for ever.
+func TestASuspendedSetThatLeavesItsObjectsBehindIsNotSuspendedAnyMore(t *testing.T) {
+	t.Parallel()
+	w, clusters := applied(t, 1)
+	w.write(t, "s", func(s *v1.SelectorSyncSet) { s.Suspended = true })
+	w.fanOut(t, 0)
+	w.settled(t)
+	w.remove(t, "s", labels("deletionPolicy", v1.DeletionPolicyOrphan))
+	w.fanOut(t, 0)
+	want(t, "due", w.due(t), []string{"c00"})
+	want(t, "removals", w.removals(t), []string{})
+	var left v1.SelectorSyncSet
+	check(t, json.Unmarshal(w.load(t, clusters[0]).Sets[0].Document, &left))
+	want(t, "suspended", left.Suspended, false)
+	want(t, "policy", left.DeletionPolicy, v1.DeletionPolicyOrphan)
 }
