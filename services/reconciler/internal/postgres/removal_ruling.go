@@ -16,12 +16,15 @@ type ruling struct {
 	confirmed bool
 }
 
+// rulingFanOutSQL prefers fan-outs of writes of the set: one that has clusters look again says nothing new about the set.
+const rulingFanOutSQL = "SELECT " + fanOutColumns + ` FROM reconciler.fanouts WHERE set_uid = $1
+ORDER BY coalesce(options ? $2, false), id DESC LIMIT 1`
+
 // ruling returns what goes for the removals of a set, whoever finds them needed. While fan-outs of the set are left, the newest decides,
 // because all of them bring clusters in step with the generation that it was appended for: an older one's decision and options were about
 // something else.
 func (s *Store) ruling(ctx context.Context, tx pgx.Tx, target set) (ruling, error) {
-	f, err := scanFanOut(tx.QueryRow(ctx, "SELECT "+fanOutColumns+" FROM reconciler.fanouts WHERE set_uid = $1 ORDER BY id DESC LIMIT 1",
-		target.uid))
+	f, err := scanFanOut(tx.QueryRow(ctx, rulingFanOutSQL, target.uid, optionAgain))
 	if err != nil {
 		return ruling{}, postgres.Wrap(err, "read the newest fan-out of %s", target.name)
 	}

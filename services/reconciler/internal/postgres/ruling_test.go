@@ -263,3 +263,23 @@ func TestASuspendedSetThatLeavesItsObjectsBehindIsNotSuspendedAnyMore(t *testing
 	want(t, "suspended", left.Suspended, false)
 	want(t, "policy", left.DeletionPolicy, v1.DeletionPolicyOrphan)
 }
+
+func TestASecretThatRotatesDuringAFanOutLeavesItsConfirmationAlone(t *testing.T) {
+	t.Parallel()
+	const clusters = 130
+	w, _ := applied(t, clusters, postgres.WithChunk(60))
+	w.write(t, "s", copies(in("ns", "x")))
+	w.fanOut(t, 0)
+	x := v1.Secret{}
+	x.Name = "x"
+	w.secret(t, &x, 1)
+	w.arrive(t, x, 1)
+	w.fanOut(t, 0)
+	w.writeWith(t, "s", labels("deletionHold", "false"), drop("a"))
+	w.fanOut(t, 1)
+	w.secret(t, &x, 2)
+	w.arrive(t, x, 2)
+	want(t, "fan-outs", w.count(t, "SELECT count(*) FROM reconciler.fanouts"), 2)
+	w.fanOut(t, 0)
+	want(t, "removals", states(w.removals(t)), map[string]int{"open": clusters})
+}
