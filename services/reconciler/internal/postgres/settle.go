@@ -33,15 +33,15 @@ func (s *Store) Settle(ctx context.Context, st work.Settlement) (due bool, err e
 	return due, postgres.Wrap(err, "settle cluster %s", st.Claim.ClusterUID)
 }
 
-// settleParts writes what the run found out and reports whether others can see the difference. Removals are retired only when the planner
-// has not looked at the cluster since.
+// settleParts writes what the run found out and reports whether others can see the difference. Removals are retired, and successes of all
+// sets believed, only when the planner has not looked at the cluster since.
 func settleParts(ctx context.Context, tx pgx.Tx, st work.Settlement, unmoved bool) (moved bool, err error) {
 	uid := st.Claim.ClusterUID
-	contact, err := settleContact(ctx, tx, st)
+	contact, err := settleContact(ctx, tx, st, unmoved)
 	if err != nil {
 		return false, err
 	}
-	sets, err := settleSets(ctx, tx, uid, st.Sets)
+	sets, err := settleSets(ctx, tx, uid, st.Sets, unmoved)
 	if err != nil {
 		return false, err
 	}
@@ -90,7 +90,7 @@ const settleContactSQL = `WITH old AS (SELECT reachable, reason, health FROM rec
 SELECT (old.reachable, old.reason, old.health) IS DISTINCT FROM (new.reachable, new.reason, new.health) FROM new LEFT JOIN old ON true`
 
 // settleContact writes what the run learned about the target. Health is what was seen last: an unreachable target says nothing new of it.
-func settleContact(ctx context.Context, tx pgx.Tx, st work.Settlement) (moved bool, err error) {
+func settleContact(ctx context.Context, tx pgx.Tx, st work.Settlement, unmoved bool) (moved bool, err error) {
 	if st.Contact == nil {
 		return false, nil
 	}
@@ -100,7 +100,7 @@ func settleContact(ctx context.Context, tx pgx.Tx, st work.Settlement) (moved bo
 		reachable = "True"
 	}
 	err = tx.QueryRow(ctx, settleContactSQL, st.Claim.ClusterUID, reachable, c.Reason, c.Message, c.KubernetesVersion, st.LastRun,
-		c.Contacted, c.AllSucceeded, st.Health, seconds(st.LastRun)).Scan(&moved)
+		c.Contacted, c.AllSucceeded && unmoved, st.Health, seconds(st.LastRun)).Scan(&moved)
 	return moved, err
 }
 

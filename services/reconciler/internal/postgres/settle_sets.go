@@ -26,29 +26,37 @@ type setResult struct {
 }
 
 // settleSetsSQL writes the rows that differ from what they say, and notes the sets whose totals may be others now. Whoever writes these rows
-// holds the work row's lock, so what is read here is what is written over.
-const settleSetsSQL = `WITH r AS (SELECT r.* FROM jsonb_to_recordset($2) AS r (set_uid uuid, observed bigint, result text, cause text,
+// holds the work row's lock, so what is read here is what is written over. Where the planner has looked at the cluster since the run began,
+// not $3, its word on retries stands, and so does that on a set which is to be at another generation than the run brought it to.
+const settleSetsSQL = `WITH said AS (SELECT r.* FROM jsonb_to_recordset($2) AS r (set_uid uuid, observed bigint, result text, cause text,
 	message text, health text, attempts int, retry float8, keep_retry boolean, objects jsonb, patches jsonb) ORDER BY set_uid),
-old AS MATERIALIZED (SELECT set_uid, result, cause, message, health FROM reconciler.cluster_sets WHERE cluster_uid = $1),
+old AS MATERIALIZED (SELECT set_uid, target_generation, result, cause, message, health FROM reconciler.cluster_sets WHERE cluster_uid = $1),
+r AS (SELECT set_uid, observed, attempts, retry, keep_retry OR NOT $3 AS keep_retry, objects, patches, said.health, overtaken,
+	CASE WHEN overtaken THEN old.result ELSE said.result END AS result, CASE WHEN overtaken THEN old.cause ELSE said.cause END AS cause,
+	CASE WHEN overtaken THEN old.message ELSE said.message END AS message
+	FROM said JOIN old USING (set_uid)
+	CROSS JOIN LATERAL (SELECT NOT $3 AND old.target_generation IS DISTINCT FROM said.observed AS overtaken) o),
 written AS (UPDATE reconciler.cluster_sets c SET observed_generation = r.observed,
 	changed_at = CASE WHEN c.result = r.result THEN c.changed_at ELSE now() END, result = r.result, cause = r.cause, message = r.message,
 	attempts = CASE WHEN r.keep_retry THEN c.attempts ELSE r.attempts END,
 	retry_at = CASE WHEN r.keep_retry THEN c.retry_at ELSE now() + make_interval(secs => r.retry) END,
-	first_success_at = CASE WHEN r.result = 'Success' THEN coalesce(c.first_success_at, now()) ELSE c.first_success_at END,
+	first_success_at = CASE WHEN r.result = 'Success' AND NOT r.overtaken THEN coalesce(c.first_success_at, now())
+		ELSE c.first_success_at END,
 	objects = r.objects, patches = r.patches, health = r.health
 	FROM r JOIN old USING (set_uid)
 	WHERE c.cluster_uid = $1 AND c.set_uid = r.set_uid AND (
 		(c.observed_generation, c.result, c.cause, c.message, c.health, c.objects, c.patches)
 			IS DISTINCT FROM (r.observed, r.result, r.cause, r.message, r.health, r.objects, r.patches)
 		OR NOT r.keep_retry AND (c.attempts <> r.attempts OR c.retry_at IS NOT NULL OR r.retry IS NOT NULL)
-		OR r.result = 'Success' AND c.first_success_at IS NULL)
+		OR r.result = 'Success' AND NOT r.overtaken AND c.first_success_at IS NULL)
 	RETURNING c.set_uid, (old.result, old.health) <> (c.result, c.health) AS moved,
 		(old.result, old.cause, old.message, old.health) <> (c.result, c.cause, c.message, c.health) AS counts),
 noted AS (INSERT INTO reconciler.dirty_sets (set_uid) SELECT set_uid FROM written WHERE counts)
 SELECT coalesce(bool_or(moved), false) FROM written`
 
-// settleSets writes the results of sets and reports whether one moved.
-func settleSets(ctx context.Context, tx pgx.Tx, clusterUID string, results []syncstatus.Set) (moved bool, err error) {
+// settleSets writes the results of sets and reports whether one moved. unmoved says that the planner has not looked at the cluster since the
+// run began.
+func settleSets(ctx context.Context, tx pgx.Tx, clusterUID string, results []syncstatus.Set, unmoved bool) (moved bool, err error) {
 	if len(results) == 0 {
 		return false, nil
 	}
@@ -63,7 +71,7 @@ func settleSets(ctx context.Context, tx pgx.Tx, clusterUID string, results []syn
 			rows[n].Retry = &seconds
 		}
 	}
-	err = tx.QueryRow(ctx, settleSetsSQL, clusterUID, rows).Scan(&moved)
+	err = tx.QueryRow(ctx, settleSetsSQL, clusterUID, rows, unmoved).Scan(&moved)
 	return moved, err
 }
 

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/syncsets/syncsets/libs/api/request"
 	v1 "github.com/syncsets/syncsets/libs/api/v1"
 	"github.com/syncsets/syncsets/services/reconciler/internal/decide"
 	"github.com/syncsets/syncsets/services/reconciler/internal/syncstatus"
@@ -203,4 +204,67 @@ JOIN reconciler.clustersyncs s USING (cluster_uid)`), []string{"Pending [] "})
 JOIN reconciler.clustersyncs s USING (cluster_uid)`), 0)
 	want(t, "noted", w.count(t, "SELECT count(*) FROM reconciler.dirty_sets"), 1)
 	want(t, "events", w.drain(t), []string{"clustersyncs updated c"})
+}
+
+func TestARunThatAnEditOvertookSaysNothingOfTheEdit(t *testing.T) {
+	t.Parallel()
+	const rows = `SELECT s.name || ' ' || coalesce(t.target_generation::text, '-') || ' ' || t.observed_generation || ' ' || t.result || ' ' || t.cause
+	|| ' ' || t.message || ' ' || t.attempts || ' ' || (t.retry_at IS NOT NULL)::int || ' ' || (t.first_success_at IS NOT NULL)::int
+FROM reconciler.cluster_sets t JOIN reconciler.sets s ON s.uid = t.set_uid ORDER BY 1`
+	for _, tt := range []struct {
+		name      string
+		says      func(*syncstatus.Set)
+		overtake  func(t *testing.T, w *world)
+		want      []string
+		succeeded int
+	}{
+		{"nothing comes between", nil, func(*testing.T, *world) {}, []string{"other 1 1 Success   0 0 1", "s 1 1 Success   0 0 1"}, 1},
+		{
+			"a new generation", nil,
+			func(t *testing.T, w *world) { w.write(t, "s", nil); w.fanOut(t, 0) },
+			[]string{"other 1 1 Success   0 0 1", "s 2 1 Pending Queued  0 0 0"}, 0,
+		},
+		{
+			"a new generation, and the older one failed",
+			func(s *syncstatus.Set) {
+				s.Result, s.Message, s.Attempts, s.RetryIn = v1.ResultFailure, "no", 4, time.Hour
+			},
+			func(t *testing.T, w *world) { w.write(t, "s", nil); w.fanOut(t, 0) },
+			[]string{"other 1 1 Success   0 0 1", "s 2 1 Pending Queued  0 0 0"}, 0,
+		},
+		{
+			"a wish to try at once, and the run failed",
+			func(s *syncstatus.Set) {
+				s.Result, s.Message, s.Attempts, s.RetryIn = v1.ResultFailure, "no", 4, time.Hour
+			},
+			func(t *testing.T, w *world) {
+				check(t, w.SyncNow(t.Context(), request.Key{Namespace: "ns", Name: "c"}))
+			},
+			[]string{"other 1 1 Success   0 0 1", "s 1 1 Failure  no 0 0 0"}, 0,
+		},
+		{
+			"the set's deletion", nil,
+			func(t *testing.T, w *world) { w.remove(t, "s", nil); w.fanOut(t, 0) },
+			[]string{"other 1 1 Success   0 0 1", "s - 1 Pending Queued  0 0 0"}, 0,
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			w, c := placed(t)
+			w.write(t, "other", nil)
+			w.fanOut(t, 0)
+			w.owns(t, c, "s", "a")
+			w.run(t, c, func(st *work.Settlement) {
+				result := w.result("s", v1.ResultSuccess)
+				if tt.says != nil {
+					tt.says(&result)
+				}
+				st.Sets = []syncstatus.Set{result, w.result("other", v1.ResultSuccess)}
+				st.Contact.AllSucceeded = result.Result == v1.ResultSuccess
+				tt.overtake(t, w)
+			})
+			want(t, "rows", w.strings(t, rows), tt.want)
+			want(t, "successes of all", w.count(t, "SELECT count(first_success_at) FROM reconciler.clustersyncs"), tt.succeeded)
+		})
+	}
 }
