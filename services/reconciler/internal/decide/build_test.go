@@ -304,6 +304,7 @@ func line(s decide.Step) string {
 		{s.Waiting, "waiting"},
 		{s.Drift != "", "drift by " + s.Drift},
 		{s.PatchType != "", s.PatchType},
+		{s.Look, "look"},
 		{s.Unless.UID != "", "unless " + s.Unless.UID + " is at " + s.Unless.ResourceVersion},
 		{writes(s) && s.Object == nil, "WITHOUT OBJECT"},
 	}

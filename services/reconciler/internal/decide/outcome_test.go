@@ -133,7 +133,7 @@ func TestOutcomes(t *testing.T) {
 			test{
 				"a new patch fails and leaves no record",
 				decide.Input{Sets: sets{with(set("a"), patches(v1.PatchMerge, cm("x")))}},
-				[]string{"a Patch ConfigMap ns/x, merge", "= a Failure retry 5s"},
+				[]string{"a Patch ConfigMap ns/x, merge, look", "= a Failure retry 5s"},
 			},
 			refusedPatch("a", 0),
 		}, {
@@ -147,14 +147,14 @@ func TestOutcomes(t *testing.T) {
 			test{
 				"a patch moves the row of the object that it is about",
 				decide.Input{Sets: sets{with(set("a", cm("x")), patches(v1.PatchMerge, cm("x")))}},
-				[]string{"a Apply ConfigMap ns/x, intent, absent, patched", "a Patch ConfigMap ns/x, awaited, merge", "= a Success"},
+				[]string{"a Apply ConfigMap ns/x, intent, absent, patched", "a Patch ConfigMap ns/x, awaited, merge, look", "= a Success"},
 			},
-			changedPatch("a", 0, func(o *syncstatus.Outcome) { o.ResourceVersion, o.Fields = "10", []byte("patched") }),
+			changedPatch("a", 0, func(o *syncstatus.Outcome) { o.ResourceVersion, o.Fields, o.Generation = "10", []byte("patched"), 3 }),
 		}, {
 			test{
 				"a patch that came before the apply does not",
 				decide.Input{Sets: sets{with(set("a", cm("x")), patches(v1.PatchMerge, cm("x")))}},
-				[]string{"a Apply ConfigMap ns/x, intent, absent, patched", "a Patch ConfigMap ns/x, awaited, merge", "= a Success"},
+				[]string{"a Apply ConfigMap ns/x, intent, absent, patched", "a Patch ConfigMap ns/x, awaited, merge, look", "= a Success"},
 			},
 			changedPatch("a", 0, func(o *syncstatus.Outcome) { o.ResourceVersion = "1" }),
 		}, {
@@ -164,7 +164,7 @@ func TestOutcomes(t *testing.T) {
 					Sets:      sets{with(set("a", cm("x")), patches(v1.PatchMerge, cm("x")))},
 					Inventory: rows{row("a", cm("x"), func(r *inventory.Row) { r.ObjectUID, r.SetGeneration = "u", 2 })},
 				},
-				[]string{"a Unchanged ConfigMap ns/x", "a Patch ConfigMap ns/x, awaited, merge", "= a Success"},
+				[]string{"a Unchanged ConfigMap ns/x", "a Patch ConfigMap ns/x, awaited, merge, look", "= a Success"},
 			},
 			changedPatch("a", 0, func(o *syncstatus.Outcome) { o.Fields = []byte("patched") }),
 		}, {

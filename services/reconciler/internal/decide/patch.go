@@ -43,7 +43,7 @@ func (d decision) patch(s Set, i Item, step Step) Step {
 		return step.fail("waiting for kind "+i.Kind+" in "+inventory.APIVersion(i.Group, i.Version), true)
 	}
 	step.Action, step.Object, step.Hash, step.PatchType = Patch, i.Object, i.Hash, i.PatchType
-	step.Awaited = i.Awaited || d.comes(i.Identity)
+	step.Awaited, step.Look = i.Awaited || d.comes(i.Identity), !same
 	if same && i.PatchType == v1.PatchJSON {
 		step.Unless = record
 	}

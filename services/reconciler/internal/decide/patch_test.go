@@ -15,7 +15,7 @@ func TestPatches(t *testing.T) {
 		{
 			"a new patch is sent and claims nothing",
 			decide.Input{Sets: sets{with(set("a"), patches(v1.PatchMerge, cm("x")))}},
-			[]string{"a Patch ConfigMap ns/x, merge", "= a Success"},
+			[]string{"a Patch ConfigMap ns/x, merge, look", "= a Success"},
 		}, {
 			"a patch that was sent is not sent again",
 			decide.Input{Sets: sets{with(set("a"), patches(v1.PatchMerge, cm("x")), patched(cm("x")))}},
@@ -23,11 +23,11 @@ func TestPatches(t *testing.T) {
 		}, {
 			"a patch that changed is sent",
 			decide.Input{Sets: sets{with(set("a"), patches(v1.PatchJSON, cm("x")), patched(cm("x")), edited(0))}},
-			[]string{"a Patch ConfigMap ns/x, json", "= a Success"},
+			[]string{"a Patch ConfigMap ns/x, json, look", "= a Success"},
 		}, {
 			"a patch whose target changed is sent",
 			decide.Input{Sets: sets{with(set("a"), patches(v1.PatchJSON, cm("y")), patched(cm("x")))}},
-			[]string{"a Patch ConfigMap ns/y, json", "= a Success"},
+			[]string{"a Patch ConfigMap ns/y, json, look", "= a Success"},
 		}, {
 			"patches are sent again when the set was edited, JSON patches only where the target changed since",
 			decide.Input{Sets: sets{
@@ -82,7 +82,7 @@ func TestPatches(t *testing.T) {
 		}, {
 			"a full apply sends a new JSON patch in any case",
 			decide.Input{FullApply: true, Sets: sets{with(set("a"), patches(v1.PatchJSON, cm("x")))}},
-			[]string{"a Patch ConfigMap ns/x, json", "= a Success"},
+			[]string{"a Patch ConfigMap ns/x, json, look", "= a Success"},
 		}, {
 			"patches that moved up in the list are not sent again",
 			decide.Input{Sets: sets{with(set("a"), patches(v1.PatchJSON, cm("y"), cm("x")), patched(cm("w"), cm("x"), cm("y")))}},
@@ -101,12 +101,12 @@ func TestPatches(t *testing.T) {
 		}, {
 			"a patch of an object that the set has is sent after it, and its fields are left out of the apply",
 			decide.Input{Sets: sets{with(set("a", cm("x")), patches(v1.PatchStrategic, cm("x")))}},
-			[]string{"a Apply ConfigMap ns/x, intent, absent, patched", "a Patch ConfigMap ns/x, awaited, strategic", "= a Success"},
+			[]string{"a Apply ConfigMap ns/x, intent, absent, patched", "a Patch ConfigMap ns/x, awaited, strategic, look", "= a Success"},
 		}, {
 			"a patch of an object that another set brings waits for it",
 			decide.Input{Sets: sets{with(set("a"), patches(v1.PatchStrategic, cm("x"))), set("b", cm("x"))}},
 			[]string{
-				"a Patch ConfigMap ns/x, awaited, strategic",
+				"a Patch ConfigMap ns/x, awaited, strategic, look",
 				"b Apply ConfigMap ns/x, intent, absent, patched",
 				"= a Success",
 				"= b Success",
@@ -116,11 +116,11 @@ func TestPatches(t *testing.T) {
 			decide.Input{
 				Sets: sets{with(set("a"), patches(v1.PatchStrategic, cm("x"))), with(set("b", cm("x")), failing(2, time.Minute))},
 			},
-			[]string{"a Patch ConfigMap ns/x, strategic", "b Wait", "= a Success"},
+			[]string{"a Patch ConfigMap ns/x, strategic, look", "b Wait", "= a Success"},
 		}, {
 			"a patch of an object of a suspended set does not wait",
 			decide.Input{Sets: sets{with(set("a"), patches(v1.PatchStrategic, cm("x"))), with(set("b", cm("x")), suspended)}},
-			[]string{"a Patch ConfigMap ns/x, strategic", "b Suspended", "= a Success", "= b Suspended/Suspended"},
+			[]string{"a Patch ConfigMap ns/x, strategic, look", "b Suspended", "= a Success", "= b Suspended/Suspended"},
 		}, {
 			"the patch of a suspended set keeps its fields",
 			decide.Input{Sets: sets{with(set("a"), patches(v1.PatchStrategic, cm("x")), suspended), set("b", cm("x"))}},
@@ -137,7 +137,7 @@ func TestPatches(t *testing.T) {
 				Sets:      sets{with(set("a", cm("x")), patches(v1.PatchJSON, cm("x")), patched(cm("x")))},
 				Inventory: rows{row("a", cm("x"), func(r *inventory.Row) { r.ObjectUID = "anew" })},
 			},
-			[]string{"a Unchanged ConfigMap ns/x", "a Patch ConfigMap ns/x, awaited, json", "= a Success"},
+			[]string{"a Unchanged ConfigMap ns/x", "a Patch ConfigMap ns/x, awaited, json, look", "= a Success"},
 		}, {
 			"a patch of an object of ours that is as it was is not sent again",
 			decide.Input{
@@ -152,7 +152,7 @@ func TestPatches(t *testing.T) {
 				Sets:      sets{with(set("a", cm("x")), patches(v1.PatchJSON, cm("x")), patched(cm("x")))},
 				Inventory: rows{row("a", cm("x"), func(r *inventory.Row) { r.ObjectUID = "anew" })},
 			},
-			[]string{"a Apply ConfigMap ns/x, patched", "a Patch ConfigMap ns/x, awaited, json", "= a Success"},
+			[]string{"a Apply ConfigMap ns/x, patched", "a Patch ConfigMap ns/x, awaited, json, look", "= a Success"},
 		}, {
 			"a patch is sent again to an object that a verification does not find",
 			decide.Input{
@@ -163,7 +163,7 @@ func TestPatches(t *testing.T) {
 			},
 			[]string{
 				"a Apply ConfigMap ns/x, intent, absent, patched, drift by ?",
-				"a Patch ConfigMap ns/x, awaited, merge",
+				"a Patch ConfigMap ns/x, awaited, merge, look",
 				"= a Success",
 			},
 		}, {
@@ -174,7 +174,7 @@ func TestPatches(t *testing.T) {
 				Inventory: rows{row("a", cm("x"))},
 				Seen:      verified{cm("x"): found("a", cm("x"), another)},
 			},
-			[]string{"a Apply ConfigMap ns/x, intent, patched, drift by ?", "a Patch ConfigMap ns/x, awaited, merge", "= a Success"},
+			[]string{"a Apply ConfigMap ns/x, intent, patched, drift by ?", "a Patch ConfigMap ns/x, awaited, merge, look", "= a Success"},
 		}, {
 			"a patch is not sent again for what a verification finds as it was",
 			decide.Input{
@@ -220,7 +220,7 @@ func TestPatches(t *testing.T) {
 		}, {
 			"a patch of a kind that a set of the cluster brings waits for it in this run",
 			decide.Input{Sets: sets{with(set("a"), patches(v1.PatchMerge, widget("w")), unmapped(0, true))}},
-			[]string{"a Patch Widget ns/w, awaited, merge", "= a Success"},
+			[]string{"a Patch Widget ns/w, awaited, merge, look", "= a Success"},
 		}, {
 			"a patch whose kind the target does not tell is tried again",
 			decide.Input{
@@ -230,14 +230,14 @@ func TestPatches(t *testing.T) {
 		}, {
 			"several patches of one object are sent in order",
 			decide.Input{Sets: sets{with(set("a"), patches(v1.PatchMerge, cm("x"), cm("x")), edited(1))}},
-			[]string{"a Patch ConfigMap ns/x, merge", "a Patch ConfigMap ns/x, merge", "= a Success"},
+			[]string{"a Patch ConfigMap ns/x, merge, look", "a Patch ConfigMap ns/x, merge, look", "= a Success"},
 		}, {
 			"secrets come after resources and before patches",
 			decide.Input{Sets: sets{with(set("a", cm("x"), cm("s")), secrets(1), patches(v1.PatchMerge, cm("x")))}},
 			[]string{
 				"a Apply ConfigMap ns/x, intent, absent, patched",
 				"a Apply ConfigMap ns/s, intent, absent",
-				"a Patch ConfigMap ns/x, awaited, merge",
+				"a Patch ConfigMap ns/x, awaited, merge, look",
 				"= a Success",
 			},
 		}, {

@@ -95,7 +95,8 @@ type PatchRecord struct {
 	Hash            []byte
 	UID             string
 	ResourceVersion string
-	Stale           bool `json:",omitempty"` // to be sent again: the target was written, or the set changed, and it was not sent since
+	Generation      int64 `json:",omitempty"` // metadata.generation; 0 for kinds without
+	Stale           bool  `json:",omitempty"` // to be sent again: the target was written, or the set changed, and it was not sent since
 }
 
 // Removal is the permission (open), the hold (held) or the release (released) of what a set no longer wants.
@@ -187,6 +188,7 @@ type Step struct {
 	Once         bool          // of Create: what is there already is as wanted; else finding something is a failure
 	PatchType    string        // of Patch
 	Unless       PatchRecord   // of Patch: not sent while the target still is what the record says; zero: sent
+	Look         bool          // of Patch: nothing says yet whose the object is: it is looked at first
 	Patched      bool          // of Apply: a patch of the cluster is about the same object, whose fields are left out
 	Recreate     bool          // of Apply and Merge: delete and create again where an immutable field differs
 	Adopt        bool          // of Apply and Merge with Recreate: also an object that existed before us

@@ -21,6 +21,7 @@ type metadata struct {
 		Namespace         string                      `json:"namespace"`
 		UID               string                      `json:"uid"`
 		ResourceVersion   string                      `json:"resourceVersion"`
+		Generation        int64                       `json:"generation"`
 		DeletionTimestamp *string                     `json:"deletionTimestamp"`
 		Labels            map[string]string           `json:"labels"`
 		Annotations       map[string]string           `json:"annotations"`
@@ -156,6 +157,7 @@ func (o *object) UnmarshalJSON(body []byte) error {
 // applied returns what became of the object by a write.
 func (o *object) applied() work.Applied {
 	return work.Applied{
-		UID: o.UID(), ResourceVersion: o.Metadata.ResourceVersion, Terminating: o.terminating(), Fields: o.fields(), Health: o.health,
+		UID: o.UID(), ResourceVersion: o.Metadata.ResourceVersion, Generation: o.Metadata.Generation, Terminating: o.terminating(),
+		Fields: o.fields(), Health: o.health,
 	}
 }

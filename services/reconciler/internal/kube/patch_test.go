@@ -61,6 +61,50 @@ func TestAPatchIsNotSentWhileTheTargetIsAsItWasLeft(t *testing.T) {
 	expect(t, "the value", w.at(w.configMaps("a"), "data", "l"), `"1"`)
 }
 
+func TestAJSONPatchIsNotSentAgainForANewStatus(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.apply(w.step(decide.Apply, "deployments", deployment("d", 1)))
+	at := "/apis/apps/v1/namespaces/" + w.ns + "/deployments/d"
+	s := w.patch("Deployment", "json", "deployments", "d", `[{"op":"add","path":"/spec/template/spec/containers/0/ports/-","value":{"containerPort":81}}]`)
+	first := w.apply(s)
+	if first.Generation == 0 {
+		t.Fatal("the generation of a Deployment is not known")
+	}
+	s.Unless = decide.PatchRecord{UID: first.UID, ResourceVersion: first.ResourceVersion, Generation: first.Generation}
+	w.merge(at+"/status", "somebody", `{"status":{"conditions":[{"type":"Seen","status":"True"}]}}`)
+	again := w.apply(s)
+	if again.ResourceVersion == first.ResourceVersion {
+		t.Error("the status did not change the resourceVersion")
+	}
+	expect(t, "untouched after a new status", again.Untouched, true)
+	w.must("PATCH", at, "application/json-patch+json", "somebody", `[{"op":"remove","path":"/spec/template/spec/containers/0/ports/1"}]`)
+	expect(t, "untouched after a change", w.apply(s).Untouched, false)
+	contains(t, "the patch", w.at(at, "spec"), `"containerPort":81`)
+}
+
+func TestAPatchIsNotSentToAnotherInstallationsObject(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const installation = `{"metadata":{"annotations":{"syncsets.dev/installation":%q}}}`
+	w.post(w.configMaps(), `{"metadata":{"name":"a"}}`)
+	s := w.patch("ConfigMap", "merge", "configmaps", "a", `{"data":{"k":"1"}}`)
+	s.Look = true
+	w.front.requests()
+	w.apply(s)
+	expect(t, "requests", strings.Join(methods(w.front.requests()), " "), "GET PATCH")
+	w.merge(w.configMaps("a"), "", fmt.Sprintf(installation, w.installation))
+	s.Object = []byte(`{"data":{"k":"2"}}`)
+	w.apply(s)
+	w.merge(w.configMaps("a"), "", fmt.Sprintf(installation, "other"))
+	s.Object = []byte(`{"data":{"k":"3"}}`)
+	contains(t, "the refusal", w.refused(s), "it belongs to another installation, other")
+	s.Look, s.PatchType, s.Object = false, "json", []byte(`[{"op":"replace","path":"/data/k","value":"4"}]`)
+	s.Unless = decide.PatchRecord{UID: "former", ResourceVersion: "1"}
+	contains(t, "the refusal of a JSON patch", w.refused(s), "it belongs to another installation, other")
+	expect(t, "the value", w.at(w.configMaps("a"), "data", "k"), `"2"`)
+}
+
 func TestPatchesThatCannotBeSent(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -27,7 +27,9 @@ func (b *builder) patches(s decide.Set, d decide.Disposition) []decide.PatchReco
 		o, attempted := b.outcomes.Patches[PatchKey{s.UID, i.Index}]
 		sent := attempted && o.Err == ""
 		if sent && !o.Untouched {
-			record, known = decide.PatchRecord{Identity: i.Identity, Hash: i.Hash, UID: o.UID, ResourceVersion: o.ResourceVersion}, true
+			record, known = decide.PatchRecord{
+				Identity: i.Identity, Hash: i.Hash, UID: o.UID, ResourceVersion: o.ResourceVersion, Generation: o.Generation,
+			}, true
 		}
 		if known {
 			missed := attempted || record.Stale || s.Previous.Observed != *s.Target

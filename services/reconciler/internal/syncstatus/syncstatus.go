@@ -55,6 +55,7 @@ type Outcome struct {
 
 	Resource             string // of an item: how the kind turned out to be reached; "" when the step knew
 	UID, ResourceVersion string // of an item
+	Generation           int64  // of a patch's object; 0 for kinds without
 	Created, Existed     bool
 	Untouched            bool   // of Create: it was there; of Patch: the target is still as it was left
 	Fields               []byte // digest of our entries in managedFields

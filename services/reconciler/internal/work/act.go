@@ -122,8 +122,8 @@ func (r *run) apply(ctx context.Context, s decide.Step, giveUp time.Time) (syncs
 			return syncstatus.Outcome{Err: decide.ItemFailure(s, err.Error()), WaitingForKind: kind, Resource: s.Resource}, nil
 		}
 		return syncstatus.Outcome{
-			Resource: s.Resource, UID: applied.UID, ResourceVersion: applied.ResourceVersion, Created: applied.Created, Existed: applied.Existed,
-			Untouched: applied.Untouched, Fields: applied.Fields, Health: applied.Health,
+			Resource: s.Resource, UID: applied.UID, ResourceVersion: applied.ResourceVersion, Generation: applied.Generation,
+			Created: applied.Created, Existed: applied.Existed, Untouched: applied.Untouched, Fields: applied.Fields, Health: applied.Health,
 		}, nil
 	}
 }

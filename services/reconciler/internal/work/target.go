@@ -53,6 +53,7 @@ type Mapping struct {
 // Applied is what the target answered to an apply.
 type Applied struct {
 	UID, ResourceVersion string
+	Generation           int64  // 0 for kinds without
 	Created              bool   // it did not exist before this request
 	Existed              bool   // it was found to exist without our mark just before
 	Terminating          bool   // it is being deleted
