@@ -107,6 +107,9 @@ func newDecision(in Input) decision {
 	return d
 }
 
+// Acts reports whether the items of a set are applied, as far as that is known before the target was asked for their kinds.
+func Acts(in Input, s Set) bool { return decision{in: in}.disposition(s) == Act }
+
 // disposition says how this run treats a set. Backoff holds until it has passed, unless the set changed or a person asks.
 func (d decision) disposition(s Set) Disposition {
 	p := s.Previous

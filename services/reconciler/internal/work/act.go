@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/syncsets/syncsets/libs/backoff"
 	"github.com/syncsets/syncsets/services/reconciler/internal/decide"
@@ -57,16 +58,34 @@ func (o *outcomes) succeeded(ids []inventory.Identity) bool {
 	return true
 }
 
-// applyAll applies the sets in run order, a few at once. Only what concerns the whole target is an error.
+// slots let a few sets at once make requests. A set that waits for what another brings has none meanwhile.
+type slots struct {
+	free   *semaphore.Weighted
+	giveUp time.Time
+}
+
+// rest waits without a slot. It returns with one, also when ctx has ended: those that have them end as well.
+func (s slots) rest(ctx context.Context, again *backoff.Backoff) error {
+	s.free.Release(1)
+	err := again.Wait(ctx)
+	return cmp.Or(s.free.Acquire(context.WithoutCancel(ctx), 1), err)
+}
+
+// applyAll starts the sets in run order, a few at once. Only what concerns the whole target is an error.
 func (r *run) applyAll(ctx context.Context) error {
-	giveUp := time.Now().Add(missingWait)
+	slots := slots{semaphore.NewWeighted(parallelSets), time.Now().Add(missingWait)}
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(parallelSets)
 	for _, s := range r.plan.Sets {
 		if !sends(s) {
 			continue
 		}
-		group.Go(func() error { return r.applySet(ctx, s, giveUp) })
+		if err := slots.free.Acquire(ctx, 1); err != nil {
+			return cmp.Or(group.Wait(), err)
+		}
+		group.Go(func() error {
+			defer slots.free.Release(1)
+			return r.applySet(ctx, s, slots)
+		})
 	}
 	return group.Wait()
 }
@@ -79,12 +98,12 @@ func writes(s decide.Step) bool {
 }
 
 // applySet applies one set, strictly in list order, until the first failure.
-func (r *run) applySet(ctx context.Context, s decide.SetPlan, giveUp time.Time) error {
+func (r *run) applySet(ctx context.Context, s decide.SetPlan, slots slots) error {
 	for _, step := range s.Steps {
 		if !writes(step) {
 			continue
 		}
-		outcome, err := r.apply(ctx, step, giveUp)
+		outcome, err := r.apply(ctx, step, slots)
 		if err != nil {
 			return err
 		}
@@ -97,7 +116,7 @@ func (r *run) applySet(ctx context.Context, s decide.SetPlan, giveUp time.Time) 
 }
 
 // apply does what a step says to one object. A kind, a namespace or a patch's object that this run brings is waited for.
-func (r *run) apply(ctx context.Context, s decide.Step, giveUp time.Time) (syncstatus.Outcome, error) {
+func (r *run) apply(ctx context.Context, s decide.Step, slots slots) (syncstatus.Outcome, error) {
 	again := backoff.New(200*time.Millisecond, 2*time.Second)
 	for {
 		applied, err := r.applyMapped(ctx, &s)
@@ -108,8 +127,8 @@ func (r *run) apply(ctx context.Context, s decide.Step, giveUp time.Time) (syncs
 		if errors.As(err, &missing) && missing.What == "kind" {
 			s.Resource = "" // it may come back under another
 		}
-		if missing != nil && s.Awaited && time.Now().Before(giveUp) {
-			if err := again.Wait(ctx); err != nil {
+		if missing != nil && s.Awaited && time.Now().Before(slots.giveUp) {
+			if err := slots.rest(ctx, again); err != nil {
 				return syncstatus.Outcome{}, err
 			}
 			continue

@@ -86,7 +86,7 @@ func (r *run) mapKinds(ctx context.Context, in *decide.Input) error {
 	if err := r.mapRows(ctx, in); err != nil {
 		return err
 	}
-	brought := bring(in.Sets)
+	brought := bring(*in)
 	missing := map[Kind]bool{}
 	for n := range in.Sets {
 		if in.Sets[n].Suspended {
@@ -183,10 +183,11 @@ type brought struct {
 	namespaces map[string]bool
 }
 
-func bring(sets []decide.Set) brought {
+// bring leaves out what no step of this run applies.
+func bring(in decide.Input) brought {
 	b := brought{kinds: map[render.Kind]bool{}, namespaces: map[string]bool{}}
-	for _, s := range sets {
-		if s.Target == nil || s.Suspended {
+	for _, s := range in.Sets {
+		if !decide.Acts(in, s) {
 			continue
 		}
 		for _, i := range s.Items {

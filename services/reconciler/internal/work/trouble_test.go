@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -174,6 +175,44 @@ func TestAChangeDuringTheRunStopsIt(t *testing.T) {
 			}
 			expect(t, "the row", s.text("SELECT state || (next_at <= now()) FROM reconciler.work"), "idletrue")
 		})
+	}
+}
+
+func TestSetsThatWaitLeaveRoomForTheOneThatBringsWhatTheyNeed(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t)
+	late := s.ns + "-late"
+	var sets []string
+	for n := range 5 {
+		object := fmt.Sprintf(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"m%d","namespace":%q}}`, n, late)
+		sets = append(sets, s.put("", fmt.Sprintf("a%d", n), 1, nil, object))
+	}
+	sets = append(sets, s.put("", "z-brings", 1, nil, fmt.Sprintf(`{"apiVersion":"v1","kind":"Namespace","metadata":{"name":%q}}`, late)))
+	started := time.Now()
+	s.run()
+	for _, set := range sets {
+		expect(t, "the result", s.result(set), "Success/: ")
+	}
+	if took := time.Since(started); took > 15*time.Second {
+		t.Errorf("the run took %s", took)
+	}
+}
+
+func TestNobodyWaitsForWhatARestingSetBrings(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t)
+	late := s.ns + "-late"
+	waits := s.put("", "a", 1, nil, fmt.Sprintf(`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"m","namespace":%q}}`, late))
+	rests := s.put("", "b", 1, nil, fmt.Sprintf(`{"apiVersion":"v1","kind":"Namespace","metadata":{"name":%q}}`, late))
+	s.exec(`UPDATE reconciler.cluster_sets SET result = 'Failure', observed_generation = 1, retry_at = now() + interval '1 hour'
+WHERE set_uid = $1`, rests)
+	s.offer()
+	s.exec("UPDATE reconciler.work SET class = 1")
+	started := time.Now()
+	s.pool.RunCluster(t.Context(), s.cluster)
+	expect(t, "the result", strings.SplitN(s.result(waits), ":", 2)[0], "Failure/")
+	if took := time.Since(started); took > 15*time.Second {
+		t.Errorf("the run took %s", took)
 	}
 }
 
