@@ -182,7 +182,7 @@ func (r *run) applyMapped(ctx context.Context, s *decide.Step) (Applied, error) 
 			return Applied{}, err
 		}
 		if mapping.Namespaced != (s.Namespace != "") {
-			return Applied{}, scopeError(s.Kind, mapping.Namespaced)
+			return Applied{}, scopeError(*s, mapping.Namespaced)
 		}
 		s.Resource = mapping.Resource
 	}

@@ -179,7 +179,7 @@ func TestAPatchNeedsItsObjectAndANamespacedOneItsNamespace(t *testing.T) {
 	s.put("", "z-brings", 1, nil, s.configMap("b", "1"))
 	s.run()
 	expect(t, "the result without an object", s.result(missing), "Failure/: failed to apply patch 0: ConfigMap "+s.ns+"/nowhere not found")
-	expect(t, "the result without a namespace", s.result(nowhere), "Failure/: failed to apply patch 0: ConfigMap needs a metadata.namespace")
+	expect(t, "the result without a namespace", s.result(nowhere), "Failure/: failed to apply patch 0: ConfigMap needs a namespace")
 	expect(t, "the result of a patch that came before its object", s.result(late), "Success/: ")
 	expect(t, "the patched value", s.target.get(s.at("b")).Data["k"], "patched")
 }

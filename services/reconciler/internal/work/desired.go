@@ -160,7 +160,7 @@ func fit(i *decide.Item, namespaced bool) {
 	switch {
 	case namespaced && i.Namespace == "":
 		step := decide.Step{Item: i.Index, Type: i.Type, Identity: i.Identity}
-		i.Fault = decide.ItemFailure(step, scopeError(i.Kind, namespaced).Error())
+		i.Fault = decide.ItemFailure(step, scopeError(step, namespaced).Error())
 	case !namespaced && i.Namespace != "":
 		i.Namespace = ""
 		if i.Type == render.Patch {
@@ -170,11 +170,16 @@ func fit(i *decide.Item, namespaced bool) {
 	}
 }
 
-func scopeError(kind string, namespaced bool) error {
-	if namespaced {
-		return fmt.Errorf("%s needs a metadata.namespace", kind)
+// scopeError names the field as the author of the item does: a patch is no object.
+func scopeError(s decide.Step, namespaced bool) error {
+	field := "metadata.namespace"
+	if s.Type == render.Patch {
+		field = "namespace"
 	}
-	return fmt.Errorf("%s has no namespaces; take metadata.namespace out", kind)
+	if namespaced {
+		return fmt.Errorf("%s needs a %s", s.Kind, field)
+	}
+	return fmt.Errorf("%s has no namespaces; take %s out", s.Kind, field)
 }
 
 // brought is what the sets of the cluster bring with them: an item that needs it is worth waiting for.
