@@ -372,6 +372,8 @@ func patched(ids ...inventory.Identity) func(*decide.Set) {
 	}
 }
 
+func waitingForKind(s *decide.Set) { s.Previous.Cause = v1.CauseWaitingForKind }
+
 func observed(generation int64) func(*decide.Set) {
 	return func(s *decide.Set) { s.Previous.Observed = generation }
 }

@@ -2,6 +2,7 @@ package decide
 
 import (
 	"cmp"
+	"slices"
 
 	v1 "github.com/syncsets/syncsets/libs/api/v1"
 	"github.com/syncsets/syncsets/services/reconciler/internal/inventory"
@@ -107,10 +108,17 @@ func newDecision(in Input) decision {
 	return d
 }
 
+// comes reports whether a kind for which the set waits comes with a set of this run.
+func (s Set) comes() bool {
+	awaited := func(i Item) bool { return i.Unmapped && i.Awaited }
+	return s.Previous.Cause == v1.CauseWaitingForKind && slices.ContainsFunc(s.Items, awaited)
+}
+
 // Acts reports whether the items of a set are applied, as far as that is known before the target was asked for their kinds.
 func Acts(in Input, s Set) bool { return decision{in: in}.disposition(s) == Act }
 
-// disposition says how this run treats a set. Backoff holds until it has passed, unless the set changed or a person asks.
+// disposition says how this run treats a set. Backoff holds until it has passed, unless the set changed, a person asks or the kind comes
+// for which the set waits.
 func (d decision) disposition(s Set) Disposition {
 	p := s.Previous
 	waiting := p.Result == v1.ResultFailure && p.RetryAt != nil && p.RetryAt.After(d.in.Now)
@@ -119,7 +127,7 @@ func (d decision) disposition(s Set) Disposition {
 		return Suspended
 	case s.Target == nil:
 		return Leave
-	case waiting && !d.in.FullApply && !d.in.AtOnce && *s.Target == p.Observed:
+	case waiting && !d.in.FullApply && !d.in.AtOnce && *s.Target == p.Observed && !s.comes():
 		return Wait
 	}
 	return Act

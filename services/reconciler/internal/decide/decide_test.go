@@ -215,6 +215,18 @@ func TestResting(t *testing.T) {
 				"= b Failure/Conflict [x Conflict]",
 			},
 		}, {
+			"a set that rests while it waits for a kind acts when a set of this run brings that",
+			decide.Input{Sets: sets{with(set("a", widget("w")), unmapped(0, true), failing(2, time.Minute), waitingForKind)}},
+			[]string{"a Apply Widget ns/w, intent, absent, awaited", "= a Success"},
+		}, {
+			"it rests on when nobody brings the kind",
+			decide.Input{Sets: sets{with(set("a", widget("w")), unmapped(0, false), failing(2, time.Minute), waitingForKind)}},
+			[]string{"a Wait"},
+		}, {
+			"a set that failed for another reason rests on",
+			decide.Input{Sets: sets{with(set("a", widget("w")), unmapped(0, true), failing(2, time.Minute))}},
+			[]string{"a Wait"},
+		}, {
 			"a resting set deletes nothing",
 			decide.Input{
 				Sets: sets{with(set("a"), failing(2, time.Minute))}, Inventory: rows{row("a", cm("x"))}, Removals: removals(decide.Open, "a"),

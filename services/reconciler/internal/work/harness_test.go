@@ -143,6 +143,13 @@ func (s *system) offer() {
 	s.exec(`UPDATE reconciler.work SET state = 'queued', want = want + 1, class = 0, queued_at = now() WHERE cluster_uid = $1`, s.cluster)
 }
 
+// fanOut does what a planner's mark for many clusters and a dispatcher do, and runs.
+func (s *system) fanOut() {
+	s.offer()
+	s.exec("UPDATE reconciler.work SET class = 1 WHERE cluster_uid = $1", s.cluster)
+	s.pool.RunCluster(s.t.Context(), s.cluster)
+}
+
 // run works on the cluster once.
 func (s *system) run() {
 	s.t.Helper()

@@ -206,13 +206,26 @@ func TestNobodyWaitsForWhatARestingSetBrings(t *testing.T) {
 	rests := s.put("", "b", 1, nil, fmt.Sprintf(`{"apiVersion":"v1","kind":"Namespace","metadata":{"name":%q}}`, late))
 	s.exec(`UPDATE reconciler.cluster_sets SET result = 'Failure', observed_generation = 1, retry_at = now() + interval '1 hour'
 WHERE set_uid = $1`, rests)
-	s.offer()
-	s.exec("UPDATE reconciler.work SET class = 1")
 	started := time.Now()
-	s.pool.RunCluster(t.Context(), s.cluster)
+	s.fanOut()
 	expect(t, "the result", strings.SplitN(s.result(waits), ":", 2)[0], "Failure/")
 	if took := time.Since(started); took > 15*time.Second {
 		t.Errorf("the run took %s", took)
+	}
+}
+
+func TestASetThatWaitsForAKindActsInTheRunThatBringsIt(t *testing.T) {
+	t.Parallel()
+	s := newSystem(t)
+	crd, widget, at := s.widgets()
+	waits := s.put("", "a", 1, nil, widget)
+	s.run()
+	expect(t, "the result without the kind", strings.SplitN(s.result(waits), ":", 2)[0], "Failure/WaitingForKind")
+	s.put("", "b", 1, nil, crd)
+	s.fanOut()
+	expect(t, "the result", s.result(waits), "Success/: ")
+	if s.target.get(at) == nil {
+		t.Error("the object did not arrive")
 	}
 }
 
