@@ -144,7 +144,8 @@ func (s *Service) replace(sent, stored v1.Cluster, actor string) *v1.Cluster {
 	if sent.Kubeconfig != nil && s.digests.Matches(stored.UID, stored.KubeconfigDigest, *sent.Kubeconfig) {
 		sent.Kubeconfig = nil
 	}
-	changed := sent.Kubeconfig != nil || sent.Suspended != stored.Suspended
+	changed := sent.Kubeconfig != nil || sent.Suspended != stored.Suspended || sent.VerifyInterval != stored.VerifyInterval ||
+		sent.ReapplyInterval != stored.ReapplyInterval
 	metadata.Continue(&sent.Metadata, stored.Metadata, changed, actor, time.Now())
 	if sent.Kubeconfig != nil {
 		s.credential(&sent, stored.KubeconfigVersion+1)

@@ -58,9 +58,10 @@ func TestAPutReplacesAndKeepsTheKubeconfig(t *testing.T) {
 		{"the same kubeconfig is none", with(kubeconfig("foobar")), 1, 1},
 		{"suspended is desired content", with(`, "suspended": true`), 2, 1},
 		{"so is another kubeconfig", with(`, "suspended": true` + kubeconfig(good)), 3, 2},
-		{"annotations are none", with(`, "suspended": true, "annotations": {"x": "y"}`), 3, 2},
-		{"what is absent goes back to its default", with(``), 4, 2},
-		{"the server's fields are ignored", with(`, "generation": 99, "kubeconfigVersion": 99, "createdAt": "2001-01-01T00:00:00Z"`), 4, 2},
+		{"so is an interval", with(`, "suspended": true, "verifyInterval": "30m"`), 4, 2},
+		{"annotations are none", with(`, "suspended": true, "verifyInterval": "30m", "annotations": {"x": "y"}`), 4, 2},
+		{"what is absent goes back to its default", with(``), 5, 2},
+		{"the server's fields are ignored", with(`, "generation": 99, "kubeconfigVersion": 99, "createdAt": "2001-01-01T00:00:00Z"`), 5, 2},
 	}
 	before := created
 	for _, step := range steps {

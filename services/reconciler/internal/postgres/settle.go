@@ -129,8 +129,10 @@ const settleWorkSQL = `UPDATE reconciler.work w SET state = 'idle', holder = '',
 	                      CASE WHEN at.whole > now() OR $5 THEN at.whole END, CASE WHEN at.verify > now() OR $5 THEN at.verify END,
 	                      CASE WHEN at.health > now() OR $5 THEN at.health END, CASE WHEN $8::interval > '0' THEN now() + $8::interval END),
 	                      now() + interval '15 minutes')) END
-FROM (SELECT CASE WHEN $6::interval > '0' THEN now() + $6::interval ELSE full_at END AS whole,
-	CASE WHEN $9::interval > '0' THEN now() + $9::interval ELSE verify_at END AS verify,
+FROM (SELECT CASE WHEN $6::interval > '0' THEN now() + $6::interval
+		ELSE least(full_at, CASE WHEN $12::interval > '0' THEN now() + $12::interval END) END AS whole,
+	CASE WHEN $9::interval > '0' THEN now() + $9::interval
+		ELSE least(verify_at, CASE WHEN $13::interval > '0' THEN now() + $13::interval END) END AS verify,
 	CASE WHEN $10::interval > '0' THEN now() + $10::interval WHEN $3 OR $4 > 0 THEN health_at END AS health
 	FROM reconciler.work WHERE cluster_uid = $1) at
 WHERE cluster_uid = $1 RETURNING next_at <= now()`
@@ -142,6 +144,6 @@ WHERE cluster_uid = $1 RETURNING next_at <= now()`
 // wish for a full apply that came during the run stays.
 func settleWork(ctx context.Context, tx pgx.Tx, st work.Settlement) (due bool, err error) {
 	err = tx.QueryRow(ctx, settleWorkSQL, st.Claim.ClusterUID, st.Want, st.Abandon, st.Attempts, st.Full, st.FullIn, st.Claim.Class,
-		st.RetryIn, st.VerifyIn, st.HealthIn, st.HealthAttempts).Scan(&due)
+		st.RetryIn, st.VerifyIn, st.HealthIn, st.HealthAttempts, st.FullMost, st.VerifyMost).Scan(&due)
 	return due, err
 }

@@ -79,6 +79,23 @@ func TestARunIsDueAgainAtTheFirstOfItsTimes(t *testing.T) {
 	}
 }
 
+func TestWhatWasPlannedIsNoFurtherAwayThanAnIntervalThatBecameShorter(t *testing.T) {
+	t.Parallel()
+	w, c := placed(t)
+	w.exec(t, "UPDATE reconciler.work SET verify_at = now() + interval '10 minutes', full_at = now() + interval '1 hour'")
+	w.run(t, c, func(s *work.Settlement) {
+		s.FullIn, s.VerifyIn, s.FullMost, s.VerifyMost = 0, 0, time.Minute, 20*time.Second
+	})
+	planned := `SELECT round(extract(epoch FROM verify_at - since))::text || ' ' || round(extract(epoch FROM full_at - since)) FROM reconciler.work`
+	want(t, "verify and full apply in", w.strings(t, planned), []string{"20 60"})
+	w.run(t, c, func(s *work.Settlement) {
+		s.FullIn, s.VerifyIn, s.FullMost, s.VerifyMost = 0, 0, time.Hour, time.Hour
+	})
+	if due := w.strings(t, planned); due[0] > "20 60" {
+		t.Errorf("planned later again: %s", due)
+	}
+}
+
 func TestAnUnreachableClusterKeepsWhatWasPlanned(t *testing.T) {
 	t.Parallel()
 	w, c := placed(t)

@@ -80,6 +80,7 @@ func (r *run) done() Settlement {
 		Reason: v1.ReasonReachable, KubernetesVersion: r.version, Contacted: true, AllSucceeded: report.Succeeded,
 	}
 	s.Full, s.RetryIn = true, report.RetryIn
+	s.FullMost, s.VerifyMost = r.reapplyIn(), r.verifyIn()
 	switch {
 	case r.claim.Takeover:
 		s.FullIn = repeatAfter

@@ -111,7 +111,9 @@ type Settlement struct {
 	Full     bool          // everything was applied, so the wish for that is met
 	FullIn   time.Duration // when to apply everything again; 0: as it was planned
 	VerifyIn time.Duration // when to verify again; 0: as it was planned
-	HealthIn time.Duration // when to ask for health again; 0: not at all
+	// FullMost and VerifyMost are the longest that what was planned may be away, since intervals may have become shorter; 0: as planned.
+	FullMost, VerifyMost time.Duration
+	HealthIn             time.Duration // when to ask for health again; 0: not at all
 	// HealthAttempts is how often in a row health was asked for.
 	HealthAttempts int
 	Health         string // of the cluster: the worst of its sets
