@@ -142,7 +142,7 @@ func (d decision) write(s Set, i Item, step Step, seen Observed) Step {
 		step.Action = Create
 		return step
 	case s.Behavior == v1.CreateOrUpdate:
-		step.Action = Merge
+		step.Action, step.Patched = Merge, d.patched[i.Identity]
 	default:
 		step.Patched = d.patched[i.Identity]
 		step.Migrate = seen.ClientSide && !step.Row.Confirmed() || writtenOtherwise(step.Row)

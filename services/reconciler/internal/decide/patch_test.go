@@ -103,6 +103,13 @@ func TestPatches(t *testing.T) {
 			decide.Input{Sets: sets{with(set("a", cm("x")), patches(v1.PatchStrategic, cm("x")))}},
 			[]string{"a Apply ConfigMap ns/x, intent, absent, patched", "a Patch ConfigMap ns/x, awaited, strategic, look", "= a Success"},
 		}, {
+			"the fields of a patch are left out of a merge, too",
+			decide.Input{
+				Sets:      sets{with(set("a", cm("x")), merging, edited(0), patches(v1.PatchStrategic, cm("x")))},
+				Inventory: rows{row("a", cm("x"), merged)},
+			},
+			[]string{"a Merge ConfigMap ns/x, patched", "a Patch ConfigMap ns/x, awaited, strategic, look", "= a Success"},
+		}, {
 			"a patch of an object that another set brings waits for it",
 			decide.Input{Sets: sets{with(set("a"), patches(v1.PatchStrategic, cm("x"))), set("b", cm("x"))}},
 			[]string{

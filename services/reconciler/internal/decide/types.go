@@ -189,7 +189,7 @@ type Step struct {
 	PatchType    string        // of Patch
 	Unless       PatchRecord   // of Patch: not sent while the target still is what the record says; zero: sent
 	Look         bool          // of Patch: nothing says yet whose the object is: it is looked at first
-	Patched      bool          // of Apply: a patch of the cluster is about the same object, whose fields are left out
+	Patched      bool          // of Apply and Merge: a patch of the cluster is about the same object, whose fields are left out
 	Recreate     bool          // of Apply and Merge: delete and create again where an immutable field differs
 	Adopt        bool          // of Apply and Merge with Recreate: also an object that existed before us
 	Migrate      bool          // of Apply: take the fields of client-side apply, and of what we created or merged, over first

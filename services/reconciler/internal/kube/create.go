@@ -63,7 +63,14 @@ func (c *Conn) createOnce(ctx context.Context, s decide.Step) (work.Applied, err
 
 // merge makes the object if there is none by its name, else merges what the set says into it.
 func (c *Conn) merge(ctx context.Context, s decide.Step) (work.Applied, error) {
-	applied, err := c.mergeKnown(ctx, s)
+	there := s.Object
+	if s.Patched {
+		var err error
+		if there, err = c.besidePatched(ctx, s); err != nil {
+			return work.Applied{}, err
+		}
+	}
+	applied, err := c.mergeKnown(ctx, s, there)
 	if immutable(err) {
 		return c.recreate(ctx, s, err, func() (work.Applied, error) { return c.createOnce(ctx, s) })
 	}
@@ -71,7 +78,7 @@ func (c *Conn) merge(ctx context.Context, s decide.Step) (work.Applied, error) {
 }
 
 // mergeKnown merges into the object that the inventory knows or, should there be another one by now, into that one after looking at it.
-func (c *Conn) mergeKnown(ctx context.Context, s decide.Step) (work.Applied, error) {
+func (c *Conn) mergeKnown(ctx context.Context, s decide.Step, there []byte) (work.Applied, error) {
 	uid, absent, existed := s.Row.ObjectUID, s.Absent, false
 	for attempt := 1; ; attempt++ {
 		if uid == "" && !absent {
@@ -85,7 +92,7 @@ func (c *Conn) mergeKnown(ctx context.Context, s decide.Step) (work.Applied, err
 			}
 			uid, existed = seen.UID, f.there && seen.Presence == decide.Unmarked
 		}
-		applied, err := c.mergeOnce(ctx, s, uid)
+		applied, err := c.mergeOnce(ctx, s, there, uid)
 		switch {
 		case attempt == rereads:
 			return applied, err
@@ -100,12 +107,12 @@ func (c *Conn) mergeKnown(ctx context.Context, s decide.Step) (work.Applied, err
 	}
 }
 
-// mergeOnce merges into the object with uid; where that is empty it makes the object.
-func (c *Conn) mergeOnce(ctx context.Context, s decide.Step, uid string) (work.Applied, error) {
+// mergeOnce merges a text of the object into the one with uid; where that is empty it makes the object.
+func (c *Conn) mergeOnce(ctx context.Context, s decide.Step, text []byte, uid string) (work.Applied, error) {
 	if uid == "" {
 		return c.createOnce(ctx, s)
 	}
 	o := objectOf(kindOf(s))
-	_, err := c.patch(ctx, pathOf(s), types.MergePatchType, render.WithUID(s.Object, uid), &o)
+	_, err := c.patch(ctx, pathOf(s), types.MergePatchType, render.WithUID(text, uid), &o)
 	return o.applied(), err
 }

@@ -190,6 +190,33 @@ func TestFieldsOfPatchesAreLeftOutOfAnApply(t *testing.T) {
 	contains(t, "without a patch the set's fields are applied", w.at(at, "spec"), `"replicas":2`, `"image":"i:1"`)
 }
 
+func TestFieldsOfPatchesStayAsTheyAreInAMerge(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	made := w.apply(w.step(decide.Create, "deployments", deployment("d", 1)))
+	at := "/apis/apps/v1/namespaces/" + w.ns + "/deployments/d"
+	w.apply(w.patch("Deployment", "strategic", "deployments", "d", `{"metadata":{"labels":{"theirs":"1"},
+"annotations":{"syncsets.dev/owner":"patched"}},"spec":{"replicas":5,"template":{"spec":{"containers":[
+{"name":"c","image":"i:9","env":[{"name":"E","value":"1"}]},{"name":"extra","image":"e:1"}]}}}}`))
+	w.must("PATCH", at, "application/strategic-merge-patch+json", "somebody",
+		`{"spec":{"template":{"spec":{"containers":[{"name":"somebodys","image":"s:1"}]}}}}`)
+	text := strings.Replace(deployment("d", 2), `"name":"c"`, `"name":"c","command":["x"]`, 1)
+	next := known(w.step(decide.Merge, "deployments", text), made)
+	next.Patched = true
+	w.apply(next)
+	spec := w.at(at, "spec")
+	contains(t, "what the patch says stays", spec, `"replicas":5`, `"image":"i:9"`, `"image":"e:1"`, `"name":"E"`)
+	contains(t, "what only the set says is merged", spec, `"command":["x"]`, `"containerPort":80`)
+	expect(t, "a list is replaced", strings.Contains(spec, "somebodys"), false)
+	expect(t, "a patched label", w.at(at, "metadata", "labels", "theirs"), `"1"`)
+	expect(t, "our marks", w.at(at, "metadata", "annotations", "syncsets.dev/owner"), `"SyncSet foo/first"`)
+	first := w.apply(next)
+	expect(t, "the generation after merging the same again", w.apply(next).Generation, first.Generation)
+	next.Patched = false
+	w.apply(next)
+	contains(t, "without a patch the set's fields are merged", w.at(at, "spec"), `"replicas":2`, `"image":"i:1"`)
+}
+
 func TestAPatchedObjectThatIsGoneIsMadeWhole(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -1,7 +1,6 @@
 package kube
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"reflect"
@@ -22,19 +21,35 @@ func (c *Conn) withoutPatched(ctx context.Context, s decide.Step) ([]byte, error
 	}
 	text := s.Object
 	for _, e := range f.Metadata.ManagedFields {
-		if e.Manager == patchManager && e.Subresource == "" && err == nil {
+		if patchOwned(e) && err == nil {
 			text, err = without(text, e.FieldsV1)
 		}
 	}
 	return text, err
 }
 
-// without returns the text of an object without some fields. What names the object and whose it is stays.
+// patchOwned reports whether an entry of managedFields says what patches of sets own.
+func patchOwned(e metav1.ManagedFieldsEntry) bool {
+	return e.Manager == patchManager && e.Subresource == ""
+}
+
+// without returns the text of an object without some fields.
 func without(text []byte, fields *metav1.FieldsV1) ([]byte, error) {
-	steps := tree(fields)
+	steps := patchedTree(fields)
 	if len(steps) == 0 {
 		return text, nil
 	}
+	object, err := decodeObject(text)
+	if err != nil {
+		return nil, err
+	}
+	prune(object, steps)
+	return encode(object)
+}
+
+// patchedTree decodes the fields of patches. What names the object and whose it is is never theirs.
+func patchedTree(fields *metav1.FieldsV1) map[string]any {
+	steps := tree(fields)
 	spare(steps, "f:apiVersion", "f:kind")
 	if m, ok := steps["f:metadata"].(map[string]any); ok {
 		spare(m, "f:name", "f:namespace")
@@ -45,14 +60,7 @@ func without(text []byte, fields *metav1.FieldsV1) ([]byte, error) {
 			spare(annotations, "f:"+render.AnnotationOwner, "f:"+render.AnnotationOwnerUID, "f:"+render.AnnotationInstallation)
 		}
 	}
-	var object map[string]any
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.UseNumber() // numbers go out as they came in
-	if err := decoder.Decode(&object); err != nil {
-		return nil, err
-	}
-	prune(object, steps)
-	return encode(object)
+	return steps
 }
 
 // spare takes steps out of a tree of fields, which does not come to mean the whole by that.
