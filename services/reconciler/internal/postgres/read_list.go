@@ -33,22 +33,40 @@ func (s *Store) ListClusterSyncs(ctx context.Context, q request.List) (v1.List[v
 		if err != nil {
 			return err
 		}
-		if len(found) > q.Limit {
-			found = found[:q.Limit]
-			list.Continue = found[q.Limit-1].token()
-		}
-		clusters := make([]string, len(found))
-		for i, p := range found {
-			clusters[i] = p[2]
-		}
-		rows, err := clusterRows(ctx, tx, "c.uid = ANY($1::uuid[]) ORDER BY c.namespace, c.name, c.uid", clusters)
-		if err != nil {
-			return err
-		}
-		list.Items, err = assemble(ctx, tx, rows, l.set)
+		list.Items, list.Continue, err = l.documents(ctx, tx, found, q.Limit)
 		return err
 	})
 	return list, postgres.Wrap(err, "list clustersyncs")
+}
+
+// documents returns what is known of the first limit of the clusters found, as many as fit on a page, and the token when some are left.
+func (l *listing) documents(ctx context.Context, tx pgx.Tx, found []position, limit int) ([]v1.ClusterSync, string, error) {
+	p := page[v1.ClusterSync]{items: []v1.ClusterSync{}}
+	for part := range slices.Chunk(found[:min(limit, len(found))], pagePart) {
+		clusters := make([]string, len(part))
+		for i, at := range part {
+			clusters[i] = at[2]
+		}
+		rows, err := clusterRows(ctx, tx, "c.uid = ANY($1::uuid[]) ORDER BY c.namespace, c.name, c.uid", clusters)
+		if err != nil {
+			return nil, "", err
+		}
+		documents, err := assemble(ctx, tx, rows, l.set)
+		if err != nil {
+			return nil, "", err
+		}
+		if err := p.add(documents); err != nil {
+			return nil, "", err
+		}
+		if p.full {
+			last := p.items[len(p.items)-1]
+			return p.items, position{last.Namespace, last.Name, last.UID}.token(), nil
+		}
+	}
+	if len(found) > limit {
+		return p.items, found[limit-1].token(), nil
+	}
+	return p.items, "", nil
 }
 
 // results are what rows of cluster_sets say.

@@ -28,6 +28,36 @@ func (s *Store) snapshot(ctx context.Context, f func(tx pgx.Tx) error) (revision
 	return revision, err
 }
 
+const (
+	// pageBytes bounds the documents of a page. One document always fits.
+	pageBytes = 8 << 20
+	// pagePart is how many documents are read at once, so that a page of large ones does not come into memory before it is cut.
+	pagePart = 50
+)
+
+// page gathers the documents of a list that fit.
+type page[T any] struct {
+	items []T
+	bytes int
+	full  bool
+}
+
+// add takes documents until one does not fit any more.
+func (p *page[T]) add(documents []T) error {
+	for _, d := range documents {
+		text, err := json.Marshal(d)
+		if err != nil {
+			return err
+		}
+		p.bytes += len(text)
+		if p.full = len(p.items) > 0 && p.bytes > pageBytes; p.full {
+			return nil
+		}
+		p.items = append(p.items, d)
+	}
+	return nil
+}
+
 // position is where a page of a list ended, in the order of the list.
 type position []string
 

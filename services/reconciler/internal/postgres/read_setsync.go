@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -66,22 +67,48 @@ func (s *Store) ListSetSyncs(ctx context.Context, q request.List) (v1.List[v1.Se
 		args = append(args, q.Namespace)
 		where += fmt.Sprintf(" AND namespace = $%d", len(args))
 	}
-	if after != nil {
-		n := len(args)
-		args = append(args, after[0], after[1], after[2], after[3])
-		where += fmt.Sprintf(" AND (resource, namespace, name, uid) > ($%d, $%d, $%d, $%d::text::uuid)", n+1, n+2, n+3, n+4)
-	}
-	where += fmt.Sprintf(" ORDER BY resource, namespace, name, uid LIMIT %d", q.Limit+1)
 	list.Revision, err = s.snapshot(ctx, func(tx pgx.Tx) (err error) {
-		if list.Items, err = readSetSyncs(ctx, tx, where, args...); err != nil || len(list.Items) <= q.Limit {
-			return err
-		}
-		list.Items = list.Items[:q.Limit]
-		last := list.Items[q.Limit-1]
-		list.Continue = position{resources[last.Status.SetKind], last.Namespace, last.Name, last.UID}.token()
-		return nil
+		list.Items, list.Continue, err = setSyncPage(ctx, tx, after, q.Limit, where, args)
+		return err
 	})
 	return list, postgres.Wrap(err, "list setsyncs")
+}
+
+// setSyncPage returns up to limit setsyncs after a position, as many as fit on a page, and the token when some are left.
+func setSyncPage(ctx context.Context, tx pgx.Tx, after position, limit int, where string, args []any) ([]v1.SetSync, string, error) {
+	p := page[v1.SetSync]{items: []v1.SetSync{}}
+	for {
+		size := min(pagePart, limit+1-len(p.items))
+		part, err := setSyncsAfter(ctx, tx, after, size, where, args)
+		if err != nil {
+			return nil, "", err
+		}
+		left := limit - len(p.items)
+		if err := p.add(part[:min(left, len(part))]); err != nil {
+			return nil, "", err
+		}
+		if n := len(p.items); n > 0 {
+			after = setSyncPosition(p.items[n-1])
+		}
+		switch {
+		case p.full || len(part) > left:
+			return p.items, after.token(), nil
+		case len(part) < size:
+			return p.items, "", nil
+		}
+	}
+}
+
+func setSyncPosition(d v1.SetSync) position {
+	return position{resources[d.Status.SetKind], d.Namespace, d.Name, d.UID}
+}
+
+func setSyncsAfter(ctx context.Context, tx pgx.Tx, after position, size int, where string, args []any) ([]v1.SetSync, error) {
+	if n := len(args); after != nil {
+		args = append(slices.Clone(args), after[0], after[1], after[2], after[3])
+		where += fmt.Sprintf(" AND (resource, namespace, name, uid) > ($%d, $%d, $%d, $%d::text::uuid)", n+1, n+2, n+3, n+4)
+	}
+	return readSetSyncs(ctx, tx, where+fmt.Sprintf(" ORDER BY resource, namespace, name, uid LIMIT %d", size), args...)
 }
 
 // resources are the resources of sets by their kinds.
