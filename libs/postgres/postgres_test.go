@@ -333,3 +333,82 @@ func TestTransactionsTogetherAreOneAndEachUndoesOnlyItself(t *testing.T) {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 }
+
+// released fills the schema "reconciler" as the first release, whose migrations end at releasedVersion, left it.
+const (
+	releasedVersion = "2"
+	released        = `
+INSERT INTO reconciler.clusters (uid, namespace, name, generation, resource_version, document)
+	SELECT md5('c' || n)::uuid, 'ns-' || n % 3, 'c' || n, 1, n, CASE n % 2 WHEN 0 THEN '{}'::jsonb ELSE '{"deletionRequestedAt": "x"}' END
+	FROM generate_series(1, 20) n;
+INSERT INTO reconciler.credentials (cluster_uid, wanted) SELECT uid, 1 FROM reconciler.clusters;
+INSERT INTO reconciler.work (cluster_uid) SELECT uid FROM reconciler.clusters;
+INSERT INTO reconciler.clustersyncs (cluster_uid) SELECT uid FROM reconciler.clusters;
+INSERT INTO reconciler.sets (uid, resource, namespace, name, generation, resource_version, document, deleted_at)
+	SELECT md5('s' || n)::uuid, 'selectorsyncsets', '', 's' || n, 1, n, '{"clusterSelector": {}}', CASE n WHEN 2 THEN now() END
+	FROM generate_series(1, 2) n;
+INSERT INTO reconciler.set_generations (set_uid, generation, document) SELECT uid, 1, document FROM reconciler.sets;
+INSERT INTO reconciler.cluster_sets (cluster_uid, set_uid, target_generation, result)
+	SELECT c.uid, s.uid, CASE WHEN s.deleted_at IS NULL THEN 1 END, CASE c.resource_version % 2 WHEN 0 THEN 'Failure' ELSE 'Success' END
+	FROM reconciler.clusters c, reconciler.sets s;
+INSERT INTO reconciler.inventory (cluster_uid, target_id, api_group, kind, namespace, name, set_uid, set_generation, item, version, resource, state)
+	SELECT cluster_uid, 't', '', 'ConfigMap', 'default', set_uid, set_uid, 1, 0, 'v1', 'configmaps', 'Applied' FROM reconciler.cluster_sets;
+INSERT INTO reconciler.archived_inventory SELECT * FROM reconciler.inventory;
+INSERT INTO reconciler.removals (set_uid, cluster_uid, generation, cause, state)
+	SELECT set_uid, cluster_uid, 1, 'deleted', 'open' FROM reconciler.cluster_sets WHERE target_generation IS NULL;
+INSERT INTO reconciler.fanouts (set_uid, generation, operation, actor) SELECT uid, 1, 'created', 'a' FROM reconciler.sets`
+	// rowsSQL is what may not change on the way: how many rows there are.
+	rowsSQL = `SELECT 'clusters ' || count(*) FROM reconciler.clusters UNION ALL SELECT 'work ' || count(*) FROM reconciler.work
+UNION ALL SELECT 'clustersyncs ' || count(*) FROM reconciler.clustersyncs UNION ALL SELECT 'sets ' || count(*) FROM reconciler.sets
+UNION ALL SELECT 'cluster_sets ' || count(*) FROM reconciler.cluster_sets UNION ALL SELECT 'removals ' || count(*) FROM reconciler.removals
+UNION ALL SELECT 'inventory ' || count(*) FROM reconciler.inventory
+UNION ALL SELECT 'archived ' || count(*) FROM reconciler.archived_inventory UNION ALL SELECT 'fanouts ' || count(*) FROM reconciler.fanouts`
+)
+
+func TestAReleasedSchemaKeepsItsRowsUpAndDown(t *testing.T) {
+	pg := devstack.Postgres(t, "reconciler")
+	db := sqlDB(t, pg.Params)
+	if err := goose.SetDialect("postgres"); err != nil {
+		t.Fatal(err)
+	}
+	goose.SetTableName("reconciler.goose_db_version")
+	goose.SetLogger(goose.NopLogger())
+	run := func(command string, args ...string) {
+		t.Helper()
+		if err := goose.RunContext(t.Context(), command, db, "../../migrations/reconciler", args...); err != nil {
+			t.Fatalf("goose %s: %v", command, err)
+		}
+	}
+	texts := func(query string) []string {
+		t.Helper()
+		rows, err := pg.Pool.Query(t.Context(), query, pgx.QueryExecModeExec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	same := func(what string, want, got []string) {
+		t.Helper()
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", what, diff)
+		}
+	}
+	run("down-to", releasedVersion)
+	if _, err := db.ExecContext(t.Context(), released); err != nil {
+		t.Fatal(err)
+	}
+	before := texts(rowsSQL)
+	for range 2 {
+		run("up")
+		same("rows after up", before, texts(rowsSQL))
+		same("rows of sets that do not say which cluster they are of", []string{}, texts(`SELECT c.name FROM reconciler.cluster_sets t
+	JOIN reconciler.clusters c ON c.uid = t.cluster_uid WHERE (t.cluster_namespace, t.cluster_name) <> (c.namespace, c.name)`))
+		same("clusters to be cleaned up", []string{"10"}, texts("SELECT count(*)::text FROM reconciler.clusters WHERE leaving"))
+		run("down-to", releasedVersion)
+		same("rows after down", before, texts(rowsSQL))
+	}
+}
