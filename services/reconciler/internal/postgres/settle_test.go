@@ -239,7 +239,8 @@ FROM reconciler.cluster_sets t JOIN reconciler.sets s ON s.uid = t.set_uid ORDER
 		{
 			"a new generation", nil,
 			func(t *testing.T, w *world) { w.write(t, "s", nil); w.fanOut(t, 0) },
-			[]string{"other 1 1 Success   0 0 1", "s 2 1 Pending Queued  0 0 0"}, 0,
+			[]string{"other 1 1 Success   0 0 1", "s 2 1 Pending Queued  0 0 0"},
+			0,
 		},
 		{
 			"a new generation, and the older one failed",
@@ -247,7 +248,8 @@ FROM reconciler.cluster_sets t JOIN reconciler.sets s ON s.uid = t.set_uid ORDER
 				s.Result, s.Message, s.Attempts, s.RetryIn = v1.ResultFailure, "no", 4, time.Hour
 			},
 			func(t *testing.T, w *world) { w.write(t, "s", nil); w.fanOut(t, 0) },
-			[]string{"other 1 1 Success   0 0 1", "s 2 1 Pending Queued  0 0 0"}, 0,
+			[]string{"other 1 1 Success   0 0 1", "s 2 1 Pending Queued  0 0 0"},
+			0,
 		},
 		{
 			"a wish to try at once, and the run failed",
@@ -257,12 +259,14 @@ FROM reconciler.cluster_sets t JOIN reconciler.sets s ON s.uid = t.set_uid ORDER
 			func(t *testing.T, w *world) {
 				check(t, w.SyncNow(t.Context(), request.Key{Namespace: "ns", Name: "c"}))
 			},
-			[]string{"other 1 1 Success   0 0 1", "s 1 1 Failure  no 0 0 0"}, 0,
+			[]string{"other 1 1 Success   0 0 1", "s 1 1 Failure  no 0 0 0"},
+			0,
 		},
 		{
 			"the set's deletion", nil,
 			func(t *testing.T, w *world) { w.remove(t, "s", nil); w.fanOut(t, 0) },
-			[]string{"other 1 1 Success   0 0 1", "s - 1 Pending Queued  0 0 0"}, 0,
+			[]string{"other 1 1 Success   0 0 1", "s - 1 Pending Queued  0 0 0"},
+			0,
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
