@@ -358,6 +358,44 @@ func TestLettingGo(t *testing.T) {
 				"a Delete ConfigMap ns/x", "= a Failure/Conflict [y Conflict]", "= b Success",
 			},
 		}, {
+			"while another set cannot be read nobody knows whether it wants what is dropped",
+			decide.Input{
+				Sets: sets{set("a"), with(set("b"), unreadable)}, Inventory: rows{row("a", cm("x"))}, Removals: removals(decide.Open, "a"),
+			},
+			[]string{
+				"b Fail  : failed to decode the set: x",
+				"a Keep ConfigMap ns/x: a set of this cluster cannot be read: nothing is deleted meanwhile", "= a Success", "= b Failure",
+			},
+		}, {
+			"an unreadable set that has to go keeps no other from letting go",
+			decide.Input{
+				Sets:      sets{set("a"), with(set("b"), unreadable, gone)},
+				Inventory: rows{row("a", cm("x"))}, Removals: removals(decide.Open, "a"),
+			},
+			[]string{"b Fail  : failed to decode the set: x", "a Delete ConfigMap ns/x", "= a Success", "= b Failure"},
+		}, {
+			"an object applied since the set is on Sync is deleted",
+			decide.Input{Sets: sets{with(set("a"), trackedFrom(1))}, Inventory: rows{row("a", cm("x"))}, Removals: removals(decide.Open, "a")},
+			[]string{"a Delete ConfigMap ns/x", "= a Success"},
+		}, {
+			"an object last applied in Upsert mode is released",
+			decide.Input{Sets: sets{with(set("a"), trackedFrom(2))}, Inventory: rows{row("a", cm("x"))}, Removals: removals(decide.Open, "a")},
+			[]string{"a Release ConfigMap ns/x", "= a Success"},
+		}, {
+			"a kind that is only called Namespace, in a group of its own, goes like any other",
+			decide.Input{
+				Sets: sets{set("a")}, Removals: removals(decide.Open, "a"),
+				Inventory: rows{row("a", inventory.Identity{Group: "x.io", Kind: "Namespace", Name: "ns"}, item(1)), row("a", cm("x"))},
+			},
+			[]string{"a Delete Namespace ns", "a Delete ConfigMap ns/x", "= a Success"},
+		}, {
+			"a definition of another group's kinds goes before what is in the namespace",
+			decide.Input{
+				Sets: sets{set("a")}, Removals: removals(decide.Open, "a"),
+				Inventory: rows{row("a", inventory.Identity{Group: "x.io", Kind: "CustomResourceDefinition", Name: "c"}, item(1)), row("a", cm("x"))},
+			},
+			[]string{"a Delete CustomResourceDefinition c", "a Delete ConfigMap ns/x", "= a Success"},
+		}, {
 			"without a removal a dropped object stays",
 			decide.Input{Sets: sets{set("a")}, Inventory: rows{row("a", cm("x"))}},
 			[]string{"a Keep ConfigMap ns/x", "= a Success"},
