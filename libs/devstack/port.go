@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -18,11 +19,14 @@ const (
 // portPatience is how long a server that is to get the port it had waits for it.
 const portPatience = 10 * time.Second
 
-// freePort is a port on 127.0.0.1 that nobody listens on.
+// handedOut are the ports that this process was given: who got one may not listen on it yet.
+var handedOut sync.Map
+
+// freePort is a port on 127.0.0.1 that nobody listens on, another one each time.
 func freePort() (int, error) {
 	for range 200 {
 		port := firstPort + rand.IntN(lastPort-firstPort)
-		if portFree(port) == nil {
+		if _, taken := handedOut.LoadOrStore(port, true); !taken && portFree(port) == nil {
 			return port, nil
 		}
 	}

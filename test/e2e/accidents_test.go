@@ -69,10 +69,14 @@ func anObjectThatMovesStays(f *field) {
 	f.data("cm", "k", "2")
 	f.kept("cm", uid)
 	f.result("b", v1.ResultSuccess)
-	// And back, the other way round: first it is dropped, then taken up.
+	// And back, the other way round: first it is dropped, then taken up, while nothing may happen on the cluster. The services' logs are
+	// followed apart from each other, so what one was told has arrived when it shows.
 	f.Do(http.MethodPut, "/v1/clusters/"+f.ns+"/c", map[string]any{"name": "c", "namespace": f.ns, "labels": f.labels, "suspended": true}, 200)
+	f.result("a", v1.ResultSuspended)
 	f.put("b", list(f.configMap("b", "k", "1")), nil)
 	f.put("a", list(f.configMap("a", "k", "1"), f.configMap("cm", "k", "3")), nil)
+	f.result("b", v1.ResultSuspended)
+	f.result("a", v1.ResultSuspended)
 	f.Do(http.MethodPut, "/v1/clusters/"+f.ns+"/c", map[string]any{"name": "c", "namespace": f.ns, "labels": f.labels}, 200)
 	f.data("cm", "k", "3")
 	f.kept("cm", uid)

@@ -34,10 +34,24 @@ func (b *builder) patches(s decide.Set, d decide.Disposition) []decide.PatchReco
 		if known {
 			missed := attempted || record.Stale || s.Previous.Observed != *s.Target
 			record.Index, record.Stale = i.Index, !sent && missed || b.overwrote(record)
+			if sent && !o.Untouched {
+				bringUp(records, record)
+			}
 			records = append(records, record)
 		}
 	}
 	return records
+}
+
+// bringUp has the patches of an object before one that was just sent know what that one left of it: to them it is no change by others. A
+// generation tells whether there was another change between.
+func bringUp(before []decide.PatchRecord, sent decide.PatchRecord) {
+	for n, r := range before {
+		ours := r.Identity == sent.Identity && r.UID == sent.UID && !r.Stale
+		if ours && sent.Generation-r.Generation <= 1 {
+			before[n].ResourceVersion, before[n].Generation = sent.ResourceVersion, sent.Generation
+		}
+	}
 }
 
 // overwrote reports whether this run wrote the object of a patch after the patch was sent.

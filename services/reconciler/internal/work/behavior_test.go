@@ -188,13 +188,18 @@ func TestAJSONPatchIsNotAppliedTwice(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t)
 	s.target.put("/api/v1/namespaces/"+s.ns+"/configmaps", s.configMap("a", "0"))
-	o := options{"patches": []any{s.patch("a", "json", `[{"op":"copy","from":"/data/k","path":"/data/k2"},{"op":"replace","path":"/data/k","value":"1"}]`)}}
+	o := options{"patches": []any{
+		s.patch("a", "json", `[{"op":"copy","from":"/data/k","path":"/data/k2"},{"op":"replace","path":"/data/k","value":"1"}]`),
+		s.patch("a", "json", `[{"op":"copy","from":"/data/k2","path":"/data/k3"},{"op":"replace","path":"/data/k2","value":"2"}]`),
+	}}
 	set := s.put("", "first", 1, o)
 	s.run()
-	s.whole()
-	expect(t, "the result", s.result(set), "Success/: ")
-	a := s.target.get(s.at("a"))
-	expect(t, "the values", a.Data["k"]+" "+a.Data["k2"], "1 0")
+	for range 2 {
+		s.whole()
+		expect(t, "the result", s.result(set), "Success/: ")
+		a := s.target.get(s.at("a"))
+		expect(t, "the values", a.Data["k"]+" "+a.Data["k2"]+" "+a.Data["k3"], "1 2 0")
+	}
 }
 
 func TestImmutableFieldsFailOrAreRecreated(t *testing.T) {
