@@ -69,7 +69,12 @@ func (d *dir) claim() error {
 	if err := os.Chmod(d.path, 0o755); err != nil {
 		return fmt.Errorf("open directory to its servers: %w", err)
 	}
-	if err := os.WriteFile(filepath.Join(d.path, ownerFile), []byte(identity(os.Getpid())), 0o644); err != nil {
+	// Whoever sweeps meanwhile must not see the note before it says who the owner is.
+	note := filepath.Join(d.path, ownerFile)
+	if err := os.WriteFile(note+".new", []byte(identity(os.Getpid())), 0o644); err != nil {
+		return fmt.Errorf("note the owner: %w", err)
+	}
+	if err := os.Rename(note+".new", note); err != nil {
 		return fmt.Errorf("note the owner: %w", err)
 	}
 	return nil
