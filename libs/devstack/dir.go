@@ -113,11 +113,11 @@ func (d *dir) remove() error {
 func Sweep() {
 	left, _ := filepath.Glob(filepath.Join(tempRoot(), prefix+"*"))
 	for _, path := range left {
-		if _, alive := livingOwner(path); alive {
-			continue
-		}
 		if _, err := os.Stat(filepath.Join(path, ownerFile)); err != nil {
 			continue // being made just now, or not ours
+		}
+		if _, alive := livingOwner(path); alive {
+			continue
 		}
 		endLeftovers(path)
 		_ = os.RemoveAll(path)
