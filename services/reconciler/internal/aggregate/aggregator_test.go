@@ -3,10 +3,10 @@ package aggregate_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/syncsets/syncsets/libs/devstack"
 	"github.com/syncsets/syncsets/services/reconciler/internal/aggregate"
@@ -47,18 +47,13 @@ func TestCountingGoesOnWhenTheActiveAggregatorEnds(t *testing.T) {
 	}
 	pending := func(want int) {
 		t.Helper()
-		for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		devstack.Eventually(t, fmt.Sprintf("%d pending", want), func() bool {
 			found, err := store.GetSetSyncByUID(t.Context(), setUID)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if found.Status.Pending == want {
-				return
-			}
-			if time.Now().After(deadline) {
-				t.Fatalf("%d pending, want %d", found.Status.Pending, want)
-			}
-		}
+			return found.Status.Pending == want
+		})
 	}
 	exec(`INSERT INTO reconciler.sets (uid, resource, namespace, name, generation, resource_version, document)
 VALUES ($1, 'selectorsyncsets', '', 's', 1, 1, '{"clusterSelector": {}}')`, setUID)

@@ -78,7 +78,9 @@ func (c Cleaner) step(ctx context.Context, told map[string]bool) error {
 			return err
 		}
 		told[uid] = true
-		c.Log.InfoContext(ctx, "a cluster has been cleaned up", "cluster_uid", uid)
+		if err == nil {
+			c.Log.InfoContext(ctx, "a cluster has been cleaned up", "cluster_uid", uid)
+		}
 	}
 	return nil
 }
